@@ -1,0 +1,188 @@
+"""Write docs/config.md and docs/commands.md from the code: `make docs`.
+
+A setting is documented once, under its field; a command once, in its docstring. A test holds
+the written pages to what this script makes.
+"""
+
+import dataclasses
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel, TypeAdapter
+
+from gorae.cli.app import app
+from gorae.config import PRESETS, Competition, Recipe
+from gorae.data.sources import LabelPart, TableSource
+from gorae.metrics import METRICS
+from gorae.submission import SubmissionFormat
+
+HERE = Path(__file__).parent
+
+
+def config_page() -> str:
+    """docs/config.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Made by `make docs` from the code; edit the fields, not this page.",
+        "",
+        "`competition.toml` says what is predicted from which files; `gorae init` writes it",
+        "and you may edit it. A recipe (`recipes/*.toml`, or a preset) says how; single",
+        "settings are changed by `--set train.lr=3e-4`. A setting that has no effect in a",
+        "recipe is an error.",
+        "",
+        "## competition.toml",
+        "",
+    ]
+    lines += _model_table(Competition)
+    for title, kind in (
+        ("`[train]`, `[holdout]`, `[[extra]]`, `[test]`", TableSource),
+        ("`[[train.compose]]`: composed labels", LabelPart),
+        ("`[submission]`", SubmissionFormat),
+    ):
+        lines += [f"### {title}", "", *_dataclass_table(kind)]
+    lines += ["## Recipes", ""]
+    lines += [
+        'A recipe file may start from a preset: `preset = "standard"`. Presets:',
+        "",
+        *(f"- `{name}`: {inspect.getdoc(make)}" for name, make in PRESETS.items()),
+        "",
+        *_model_table(Recipe),
+    ]
+    for name, field in Recipe.model_fields.items():
+        kind = field.annotation
+        if inspect.isclass(kind) and issubclass(kind, BaseModel):
+            lines += [f"### `[{name}]`", "", *_model_table(kind)]
+    lines += [
+        "## Metrics",
+        "",
+        "| name | better | tasks | what it is |",
+        "| --- | --- | --- | --- |",
+    ]
+    for metric in METRICS.values():
+        better = "higher" if metric.greater_is_better else "lower"
+        lines.append(
+            f"| `{metric.name}` | {better} | {', '.join(metric.tasks)} | {metric.doc} |"
+        )
+    lines += [
+        "",
+        'A metric of your own: `metric = "metric.py:function"`, the file in the competition\'s',
+        "folder, with `function(truth, values) -> float` and, where less is better,",
+        "`function.greater_is_better = False`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _model_table(model: type[BaseModel]) -> list[str]:
+    schema = model.model_json_schema()["properties"]
+    rows = []
+    for name, field in model.model_fields.items():
+        if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel):
+            continue
+        rows.append(
+            (name, _shape(schema[name]), field.get_default(), schema[name]["description"])
+        )
+    return _table(rows)
+
+
+def _dataclass_table(kind: Any) -> list[str]:
+    schema = TypeAdapter(kind).json_schema()["properties"]
+    rows = []
+    for field in dataclasses.fields(kind):
+        default = None if field.default is dataclasses.MISSING else field.default
+        rows.append(
+            (field.name, _shape(schema[field.name]), default, schema[field.name]["description"])
+        )
+    return _table(rows)
+
+
+def _table(rows: list[tuple[str, str, Any, str]]) -> list[str]:
+    lines = ["| setting | values | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, shape, default, text in rows:
+        shown = "" if repr(default).startswith("PydanticUndefined") else _shown(default)
+        lines.append(f"| `{name}` | {shape} | {shown} | {_prose(text)} |")
+    return [*lines, ""]
+
+
+def _prose(text: str) -> str:
+    """One line of Markdown from a docstring."""
+    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return f"`{list(default)}`"
+    return f"`{default}`"
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    """A JSON schema in a few words."""
+    if "anyOf" in schema:
+        return " or ".join(
+            _shape(part) for part in schema["anyOf"] if part.get("type") != "null"
+        )
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "$ref" in schema:
+        return "table"
+    kind = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "true, false",
+        "array": "list",
+        "object": "table",
+    }[schema["type"]]
+    bounds = [
+        f"{sign} {schema[key]}"
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in schema
+    ]
+    return f"{kind} {', '.join(bounds)}".strip()
+
+
+def commands_page() -> str:
+    """docs/commands.md."""
+    lines = [
+        "# Commands",
+        "",
+        "Made by `make docs` from the code.",
+        "",
+        "Every command works on the folder one stands in, or on `gorae COMMAND FOLDER`. With",
+        "`--json` a command prints one JSON object on standard output and everything else on",
+        "standard error. Exit codes: 0 done, 64 usage, 65 data, 70 a bug of gorae, 71 memory,",
+        "74 disk, 130 and 143 stopped (the same command goes on).",
+        "",
+    ]
+    group = typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+        lines += [f"## gorae {name}", "", textwrap.dedent(command.help or "").strip(), ""]
+        lines += ["| argument | meaning |", "| --- | --- |"]
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            is_option = parameter.param_type_name == "option"
+            spelt = ", ".join(parameter.opts) if is_option else (parameter.name or "").upper()
+            lines.append(f"| `{spelt}` | {_prose(parameter.help or '')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+PAGES = {"config.md": config_page, "commands.md": commands_page}
+
+if __name__ == "__main__":
+    for page, make in PAGES.items():
+        (HERE / page).write_text(make(), encoding="utf-8")

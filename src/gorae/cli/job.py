@@ -1,0 +1,115 @@
+"""Commands ``run``, ``demo`` and ``init``: from a folder to a submission."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gorae.cli import show
+from gorae.cli.options import (
+    Answers,
+    AsJson,
+    Encoding,
+    Folder,
+    FolderOption,
+    Overrides,
+    PresetOption,
+    RecipeOption,
+    parse_answers,
+    place,
+)
+from gorae.cli.perform import perform
+from gorae.cli.screen import Screen
+from gorae.cli.text import parse_budget
+
+if TYPE_CHECKING:
+    from gorae.pipeline.demo import DemoResult
+    from gorae.pipeline.init import InitResult
+    from gorae.pipeline.run import RunResult
+
+
+def run(
+    context: typer.Context,
+    folder: Folder = None,
+    preset: PresetOption = None,
+    recipe: RecipeOption = None,
+    overrides: Overrides = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Plan folds, size and epochs to fit a time such as 30m or 1h30m."),
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train once more on all pictures at the end.")
+    ] = False,
+    answer: Answers = None,
+    encoding: Encoding = None,
+    folder_option: FolderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do the whole job: folds, training, submission, report."""
+    target = place(folder, folder_option)
+
+    def step(screen: Screen) -> "RunResult":
+        budget_s = parse_budget(budget) if budget is not None else None
+        answers = parse_answers(answer)
+        from gorae.pipeline.run import run as step_run
+
+        return step_run(
+            target,
+            preset=preset.value if preset else None,
+            recipe=recipe,
+            overrides=tuple(overrides or ()),
+            budget_s=budget_s,
+            refit=refit,
+            answers=answers,
+            ask=screen.ask,
+            encoding=encoding,
+            on_event=screen.on_event,
+        )
+
+    draw = partial(show.show_run, folder=target)
+    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
+
+
+def demo(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder that is made for the digits.")] = Path(
+        "demo"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Do the main job on real handwritten digits, and score it."""
+
+    def step(screen: Screen) -> "DemoResult":
+        from gorae.pipeline.demo import demo as step_demo
+
+        return step_demo(folder, on_event=screen.on_event)
+
+    perform(step, folder=folder, as_json=as_json, is_debug=context.obj, draw=show.show_demo)
+
+
+def init(
+    context: typer.Context,
+    folder: Folder = None,
+    answer: Answers = None,
+    encoding: Encoding = None,
+    folder_option: FolderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recognise the layout of the folder and write competition.toml."""
+    target = place(folder, folder_option)
+
+    def step(screen: Screen) -> "InitResult":
+        answers = parse_answers(answer)
+        from gorae.pipeline.init import init as step_init
+
+        return step_init(
+            target,
+            encoding=encoding,
+            answers=answers,
+            ask=screen.ask,
+            on_event=screen.on_event,
+        )
+
+    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=show.show_init)

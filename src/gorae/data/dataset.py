@@ -1,0 +1,188 @@
+"""Torch datasets over the prepared store, and the order in which training sees images.
+
+They work in anybody's ``DataLoader``: ``ImageDataset`` with plain indices, ``TrainDataset``
+with an ``EpochBatches``, whose keys name the epoch, so that chance depends on nothing else::
+
+    dataset = TrainDataset(store, hashes, transform, seed=0)
+    batches = EpochBatches(len(dataset), batch_size=32, seed=0)
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=2)
+    for batches.epoch in range(10):
+        for images, index in loader:          # uint8 (B, 3, S, S), int64 (B,)
+            pixels = normalise(images, spec)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from gorae.errors import DataError, list_problems
+from gorae.files import sha256_bytes
+
+EvalTransform = Callable[[torch.Tensor], torch.Tensor]
+
+
+class TrainTransform(Protocol):
+    """A random change of an image; all chance comes from ``rng``."""
+
+    def __call__(self, image: torch.Tensor, /, *, rng: np.random.Generator) -> torch.Tensor: ...
+
+
+class Pixels(Protocol):
+    """What a dataset needs of a store of decoded images."""
+
+    def read(self, sha256: str) -> NDArray[np.uint8]:
+        """The image, (H, W, 3)."""
+
+    def __contains__(self, sha256: str) -> bool: ...
+
+
+def philox(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The source of chance of one image in one epoch, independent of all others.
+
+    Source: counter-based generator of Salmon et al., 2011; NumPy's ``Philox``.
+    """
+    key = np.array([seed, (epoch << 32) | index], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+def epoch_order(num_images: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of the images in one epoch, (N,)."""
+    # A key no image has: images use the seed itself.
+    rng = np.random.Generator(
+        np.random.Philox(key=np.array([seed + 1, epoch], dtype=np.uint64))
+    )
+    return rng.permutation(num_images)
+
+
+def epoch_batches(
+    num_images: int, *, batch_size: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """The image indices of each batch of one epoch; every image is in exactly one.
+
+    A last batch of a single image joins the one before it: batch normalisation has no
+    variance of one value.
+    """
+    order = epoch_order(num_images, seed=seed, epoch=epoch)
+    cuts = list(range(batch_size, num_images, batch_size))
+    if batch_size > 1 and cuts and num_images - cuts[-1] == 1:
+        cuts.pop()
+    return np.split(order, cuts)
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of keys (epoch, index) of the epoch set in ``epoch``, from batch ``start``."""
+
+    def __init__(self, num_images: int, *, batch_size: int, seed: int) -> None:
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.start = 0
+
+    def indices(self) -> list[NDArray[np.int64]]:
+        """The image indices of each batch of the epoch, as the keys name them."""
+        return epoch_batches(
+            self.num_images, batch_size=self.batch_size, seed=self.seed, epoch=self.epoch
+        )
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch = self.epoch
+        for batch in self.indices()[self.start :]:
+            yield [(epoch, index) for index in batch.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.indices()) - self.start
+
+
+class ImageDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Images by index under a transform without chance: (uint8 (3, S, S), index)."""
+
+    def __init__(self, store: Pixels, hashes: Sequence[str], transform: EvalTransform) -> None:
+        """Take the images of ``store`` named by the SHA-256 of their files, in this order.
+
+        Args:
+            store: Prepared pixels.
+            hashes: SHA-256 of each image's file, N; an image may occur more than once.
+            transform: uint8 (3, H, W) to uint8 (3, S, S), such as
+                ``functools.partial(eval_transform, spec=spec)``; picklable where worker
+                processes are not forked.
+
+        Raises:
+            DataError: The store lacks an image.
+        """
+        self._store = store
+        self._hashes = _packed(store, hashes)
+        self._transform = transform
+
+    def fingerprint(self) -> str:
+        """A name for these images in this order."""
+        return sha256_bytes(self._hashes.tobytes())
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = _read_image(self._store, self._hashes[index])
+        return self._transform(image), index
+
+
+class TrainDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Images by key (epoch, index) under a random transform: (uint8 (3, S, S), index).
+
+    What a key gives depends on the seed and the key alone: not on the order, on the number
+    of worker processes, or on which images came before.
+    """
+
+    def __init__(
+        self, store: Pixels, hashes: Sequence[str], transform: TrainTransform, *, seed: int
+    ) -> None:
+        """Take the images of ``store`` named by the SHA-256 of their files, in this order.
+
+        Args:
+            store: Prepared pixels.
+            hashes: SHA-256 of each image's file, N.
+            transform: uint8 (3, H, W) to uint8 (3, S, S), such as
+                ``functools.partial(train_transform, spec=spec, scale=..., ...)``.
+            seed: Seed of the augmentation.
+
+        Raises:
+            DataError: The store lacks an image.
+        """
+        self._store = store
+        self._hashes = _packed(store, hashes)
+        self._transform = transform
+        self._seed = seed
+
+    def fingerprint(self) -> str:
+        """A name for these images in this order under this seed."""
+        return sha256_bytes(self._hashes.tobytes() + str(self._seed).encode())
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        epoch, index = key
+        image = _read_image(self._store, self._hashes[index])
+        return self._transform(image, rng=philox(self._seed, epoch, index)), index
+
+
+def _packed(store: Pixels, hashes: Sequence[str]) -> NDArray[np.bytes_]:
+    missing = [sha256 for sha256 in hashes if sha256 not in store]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(hashes)} images are not in the prepared store:\n"
+            f"{list_problems(missing)}\nRun `gorae preprocess` to prepare them."
+        )
+    # One block of bytes: a list of strings would be copied, page by page, into every worker
+    # process as its reference counts change.
+    return np.array(hashes, dtype="S64")
+
+
+def _read_image(store: Pixels, sha256: bytes) -> torch.Tensor:
+    # A copy: the store's memory is mapped from its file and must not be written to.
+    pixels = store.read(sha256.decode("ascii")).copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -1,0 +1,167 @@
+"""Pretrained weights of timm and torchvision: from their caches, or the network."""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor
+
+from gorae.errors import ConfigError, UserError
+from gorae.models.build import LENET5, TORCHVISION, is_user_class
+from gorae.models.resolve import timm_config
+from gorae.models.weights import Weights, hash_state
+
+# Looking a host up can hang for longer than any socket's own limit, so the whole attempt is
+# given up after this time. TRUST T24 asks for an answer within 5 s.
+ANSWER_TIMEOUT_S = 3.0
+
+
+def fetch_weights(name: str, *, kwargs: Mapping[str, Any]) -> Weights:
+    """The pretrained weights of a network, from the cache of its library or the network.
+
+    Args:
+        name: A timm name, with or without a tag, or ``torchvision/NAME``.
+        kwargs: Arguments of the network's constructor; timm fits the weights to them.
+
+    Raises:
+        ConfigError: There are no pretrained weights by this name.
+        UserError: They are not in the cache and cannot be fetched; the cache is named.
+    """
+    if name == LENET5 or is_user_class(name):
+        raise ConfigError(
+            f'model.weights = "hub": there are no pretrained weights for {name}. Set '
+            'model.weights to "none" or to the path of a file.'
+        )
+    if name.startswith(TORCHVISION):
+        return _fetch_torchvision(name.removeprefix(TORCHVISION))
+    return _fetch_timm(name, kwargs)
+
+
+def _fetch_timm(name: str, kwargs: Mapping[str, Any]) -> Weights:
+    import timm
+    from huggingface_hub import constants
+
+    config = timm_config(name)
+    repository, url = str(config.get("hf_hub_id") or ""), str(config.get("url") or "")
+    if not repository and not url:
+        raise ConfigError(
+            f'model.weights = "hub": timm has no pretrained weights for {name}. Set '
+            'model.weights to "none" or to the path of a file, or choose another network.'
+        )
+    cached, expected = _find_cached(config)
+    overlay: dict[str, Any] = {}
+    if cached is not None:
+        # Straight from the cache: asking the hub for news would wait for it when offline.
+        overlay = {"file": str(cached), "hf_hub_id": None, "url": None}
+    else:
+        _require_answer(constants.ENDPOINT if repository else url, name=name, expected=expected)
+    try:
+        network = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, **kwargs
+        )
+    # The hub's errors are children of OSError; a file that does not fit is a RuntimeError.
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise _not_fetched(name, expected, str(error).partition("\n")[0]) from error
+    state: dict[str, Tensor] = network.state_dict()
+    classifiers = config.get("classifier") or ()
+    return Weights(
+        state,
+        {},
+        f"timm's weights {repository or url}",
+        hash_state(state),
+        (classifiers,) if isinstance(classifiers, str) else tuple(classifiers),
+    )
+
+
+def _find_cached(config: Mapping[str, Any]) -> tuple[Path | None, str]:
+    """A cached file of timm's weights, and where it would lie."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    repository = config.get("hf_hub_id")
+    if not repository:
+        path = _torch_cache() / urlsplit(str(config.get("url"))).path.rpartition("/")[2]
+        return (path if path.is_file() else None), str(path)
+    given = config.get("hf_hub_filename")
+    names = [given] if given else ["model.safetensors", "pytorch_model.bin"]
+    repository, _, revision = str(repository).partition("@")
+    for file_name in names:
+        cached = try_to_load_from_cache(repository, file_name, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached), cached
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    return None, f"{folder}/snapshots/*/{names[0]}"
+
+
+def _torch_cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _fetch_torchvision(name: str) -> Weights:
+    from torchvision import models
+
+    best = models.get_model_weights(name).DEFAULT
+    path = _torch_cache() / best.url.rpartition("/")[2]
+    if not path.is_file():
+        _require_answer(best.url, name=TORCHVISION + name, expected=str(path))
+    try:
+        state = best.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise _not_fetched(TORCHVISION + name, str(path), str(error)) from error
+    transforms = best.transforms()
+    size = transforms.crop_size[0]
+    metadata = {
+        "mean": str(list(transforms.mean)),
+        "std": str(list(transforms.std)),
+        "input_size": str(size),
+        "crop_pct": str(size / transforms.resize_size[0]),
+        "interpolation": transforms.interpolation.value,
+    }
+    return Weights(state, metadata, f"torchvision's weights {best}", hash_state(state))
+
+
+def _require_answer(url: str, *, name: str, expected: str) -> None:
+    """One quick attempt to reach the host of ``url``, so that nothing hangs offline.
+
+    Raises:
+        UserError: It does not answer in time.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise _not_fetched(name, expected, "HF_HUB_OFFLINE is set")
+    answers: list[str] = []
+    attempt = threading.Thread(target=_ask, args=(url, answers), daemon=True)
+    attempt.start()
+    attempt.join(ANSWER_TIMEOUT_S)
+    if not answers:
+        raise _not_fetched(name, expected, f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
+    if answers[0]:
+        raise _not_fetched(name, expected, answers[0])
+
+
+def _ask(url: str, answers: list[str]) -> None:
+    """Append "" when the host of ``url`` answers, whatever it says, else the reason."""
+    parts = urlsplit(url)
+    request = urllib.request.Request(  # noqa: S310 - timm's and torchvision's own addresses
+        f"{parts.scheme}://{parts.netloc}/", method="HEAD"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S):  # noqa: S310 - as above
+            answers.append("")
+    except urllib.error.HTTPError:
+        answers.append("")
+    except OSError as error:
+        answers.append(str(error))
+
+
+def _not_fetched(name: str, expected: str, reason: str) -> UserError:
+    return UserError(
+        f"The pretrained weights of {name} are not in the cache and cannot be fetched "
+        f"({reason}). Expected: {expected}. Go online once, copy that file from a machine "
+        "that has it, set model.weights to the path of a weight file, or start from random "
+        'weights with model.weights = "none".'
+    )

@@ -1,0 +1,171 @@
+"""Members of a run whose backbone is frozen: features once, one head per fold."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gorae.augment import View
+from gorae.events import Event
+from gorae.files import write_text
+from gorae.heads import Head, fit_linear, fit_mlp
+from gorae.inference import Pictures, extract_features
+from gorae.models import LoadedModel
+from gorae.pipeline.job import Job, finish_member, keep_predictions
+from gorae.pipeline.network import execution_of, keep_backbone
+from gorae.stores.features import ensure_features
+from gorae.workspace import Member, write_head
+
+Features = dict[View, NDArray[np.float32]]
+
+CHECKPOINT = "head"
+
+
+def train_frozen(job: Job, loaded: LoadedModel) -> None:
+    """Solve the head of every fold that is not done yet."""
+    keep_backbone(job.context.workspace, job.run, loaded)
+    hashes = [*job.train["sha256"], *job.test["sha256"]]
+    started = time.monotonic()
+    features = {
+        view: _features(job, loaded, hashes, view=view) for view in job.recipe.predict.views
+    }
+    places = job.split.members()
+    # The one pass over the pictures serves all folds: each carries its share of the time.
+    shared_s = (time.monotonic() - started) / len(places)
+    for done, (repeat, fold) in enumerate(places):
+        member = job.run.member(job.member_name(repeat, fold))
+        text = f"fold {done + 1} of {len(places)}"
+        job.on_event(Event("progress", "train", text, done, len(places)))
+        if not member.record.exists():
+            train, valid = job.split.parts(repeat, fold, job.train["image_id"].tolist())
+            _solve(job, member, features, train, valid, place=(repeat, fold), shared_s=shared_s)
+    job.on_event(Event("progress", "train", "folds", len(places), len(places)))
+    if job.recipe.refit and not job.run.member("refit").record.exists():
+        everything = np.ones(len(job.train), dtype=bool)
+        _solve(
+            job,
+            job.run.member("refit"),
+            features,
+            everything,
+            ~everything,
+            place=None,
+            shared_s=0.0,
+        )
+
+
+def _features(
+    job: Job, loaded: LoadedModel, hashes: Sequence[str], *, view: View
+) -> NDArray[np.float32]:
+    """Features of all images in one view, (N, D), computed once per picture."""
+    job.on_event(Event("stage", "features", f"backbone features, {view} view"))
+    total, before = len(set(hashes)), 0
+
+    def compute(wanted: list[str]) -> NDArray[np.float32]:
+        nonlocal before
+
+        def on_progress(done: int, _: int) -> None:
+            job.on_event(Event("progress", "features", "pictures", before + done, total))
+
+        features = extract_features(
+            loaded.model,
+            Pictures(job.pixels, wanted, job.spec),
+            view=view,
+            execution=execution_of(job.recipe, job.arithmetic),
+            on_progress=on_progress,
+        )
+        before += len(wanted)
+        return features
+
+    return ensure_features(
+        hashes,
+        key_parts={
+            "pixels": job.pixels.folder.name,
+            "model": job.recipe.model.name,
+            "kwargs": dict(loaded.kwargs),
+            "weights": job.run.read_settings()["keys"]["weights"],
+            "spec": [
+                *job.spec.mean,
+                *job.spec.std,
+                job.spec.input_size,
+                job.spec.interpolation,
+            ],
+            "crop_pct": job.spec.crop_pct,
+            "view": view,
+            "precision": job.arithmetic.precision,
+        },
+        features_root=job.context.workspace.features,
+        compute=compute,
+    )
+
+
+def _solve(
+    job: Job,
+    member: Member,
+    features: Features,
+    train: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    *,
+    place: tuple[int, int] | None,
+    shared_s: float,
+) -> None:
+    started = time.monotonic()
+    num_train = len(job.train)
+    first = features[job.recipe.predict.views[0]][:num_train]
+    head = _fit(job, first[train], job.truth[train], job.train["group"].to_numpy()[train])
+    ids = job.train["image_id"].to_numpy()
+    for view, matrix in features.items():
+        parts = [("test", job.test["image_id"].tolist(), matrix[num_train:])]
+        if place is not None:
+            parts.append(("valid", ids[valid].tolist(), matrix[:num_train][valid]))
+        for part, image_ids, rows in parts:
+            keep_predictions(
+                job,
+                member,
+                part,
+                image_ids,
+                head.predict(rows),
+                checkpoint=CHECKPOINT,
+                view=view,
+            )
+    write_head(member.checkpoints / f"{CHECKPOINT}.safetensors", head)
+    tried = [
+        {"strength": s, "score": -loss, "chosen": s == head.strength}
+        for s, loss in head.inner_losses
+    ]
+    if tried:
+        write_text(member.history, pd.DataFrame(tried).to_csv(index=False))
+    if not head.converged:
+        text = f"{member.name}: the head's solver stopped before its tolerance"
+        job.on_event(Event("warning", "train", text))
+    finish_member(
+        job,
+        member,
+        place=place,
+        used=[CHECKPOINT],
+        sizes=(int(train.sum()), int(valid.sum())),
+        elapsed_s=time.monotonic() - started + shared_s,
+        extra={"strength": head.strength},
+    )
+
+
+def _fit(
+    job: Job,
+    features: NDArray[np.float32],
+    truth: NDArray[np.int64] | NDArray[np.float32],
+    groups: NDArray[np.int64],
+) -> Head:
+    settings = job.recipe.head
+    fit = fit_mlp if settings.kind == "mlp" else fit_linear
+    extra = {"hidden": settings.hidden} if settings.kind == "mlp" else {}
+    return fit(
+        features,
+        truth,
+        task=job.context.competition.task,
+        groups=groups,
+        strengths=settings.strengths,
+        seed=job.recipe.seed,
+        num_classes=len(job.context.columns),
+        **extra,
+    )

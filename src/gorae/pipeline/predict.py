@@ -1,0 +1,377 @@
+"""Step ``predict``: a finished run on any new pictures."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from gorae.config import Recipe
+from gorae.config.reading import validated
+from gorae.data.decode import DecodePolicy, resize_short_side
+from gorae.data.listing import is_picture, walk_files
+from gorae.data.pixels import PixelSpec
+from gorae.data.sources import Task
+from gorae.ensemble import soft_vote
+from gorae.errors import DataError, UserError, list_problems
+from gorae.events import Event, OnEvent, ignore_events
+from gorae.files import write_text
+from gorae.inference import Pictures, extract_features, predict_probabilities
+from gorae.models import (
+    LoadedModel,
+    ModelPlan,
+    load_model,
+    map_class_probabilities,
+    read_weights,
+)
+from gorae.models.weights import use_weights
+from gorae.pipeline.as_is import read_class_table
+from gorae.pipeline.job import KINDS
+from gorae.pipeline.network import (
+    arithmetic_of,
+    backbone_path,
+    execution_of,
+    num_cores,
+    stored_short_side,
+)
+from gorae.predictions import Predictions
+from gorae.stores.prepared import ensure_prepared
+from gorae.training.checkpoint import load_first_good, read_checkpoints
+from gorae.workspace import RunFolder, Workspace, read_head, read_predictions
+
+ImageLike = Path | str | Image.Image | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Where the predictions are."""
+
+    path: Path
+    predictions: Predictions
+    failed: tuple[str, ...]
+    """One line per picture that could not be read: its name and the reason."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The result, for programs."""
+        return {
+            "predictions": str(self.path),
+            "num_images": len(self.predictions.ids),
+            "failed": list(self.failed),
+        }
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run, ready to predict."""
+
+    run: RunFolder
+    workspace: Workspace
+    recipe: Recipe
+    task: Task
+    columns: tuple[str, ...]
+    """Class names, in the order of the prediction columns."""
+
+    def predict(
+        self, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent = ignore_events
+    ) -> Predictions:
+        """Predict pictures: a folder, or a list of paths, PIL images or uint8 (H, W, 3) arrays.
+
+        Ids are the paths as given (below the folder, for a folder), or ``"0"``, ``"1"`` ...
+        for pictures in memory.
+
+        Raises:
+            DataError: A picture cannot be read; all such are named. ``gorae predict`` goes on
+                without them.
+        """
+        found, failed = predict_images(self, images, on_event=on_event)
+        if failed:
+            raise DataError(f"{len(failed)} pictures cannot be read:\n{list_problems(failed)}")
+        return found
+
+
+def load_run(path: Path | str) -> LoadedRun:
+    """The finished run in the folder ``path`` (``COMPETITION/.gorae/runs/ID``).
+
+    Raises:
+        UserError: There is no finished run.
+    """
+    run = RunFolder(Path(path).resolve())
+    if not run.settings.exists() or not run.result.exists():
+        raise UserError(
+            f"There is no finished run in {run.path}. `gorae board` lists the runs."
+        )
+    settings = run.read_settings()
+    recipe = validated(Recipe, settings["recipe"], origin=str(run.settings))
+    return LoadedRun(
+        run=run,
+        workspace=Workspace(run.path.parents[2]),
+        recipe=recipe,
+        task=settings["choices"]["task"],
+        columns=read_predictions(run.oof).columns,
+    )
+
+
+def predict(
+    folder: Path,
+    *,
+    run: str | None = None,
+    images: Path,
+    output: Path | None = None,
+    on_event: OnEvent = ignore_events,
+) -> PredictResult:
+    """Predict every picture below ``images`` with a run of the competition in ``folder``.
+
+    Writes a CSV with the picture's path, its label, the probability of every class, and, where
+    a picture cannot be read, what is wrong with it instead.
+
+    Raises:
+        UserError: There is no such run, or the output is there already.
+        DataError: There are no pictures.
+    """
+    workspace = Workspace(folder.resolve())
+    target = workspace.run(run)
+    path = output or target.path / f"predictions-{images.resolve().name}.csv"
+    if path.exists():
+        raise UserError(f"{path} is there already. Name another file with --output.")
+    loaded = load_run(target.path)
+    on_event(Event("stage", "predict", f"predicting {images} with {target.run_id}"))
+    found, failed = predict_images(loaded, images, on_event=on_event)
+    write_text(path, _as_csv(loaded, found, failed))
+    for line in failed:
+        on_event(Event("warning", "predict", f"not predicted: {line}"))
+    return PredictResult(path, found, failed)
+
+
+def _as_csv(loaded: LoadedRun, found: Predictions, failed: Sequence[str]) -> str:
+    frame = found.to_frame().rename(columns={"id": "image"})
+    if loaded.task in ("multiclass", "ordinal"):
+        best = found.values.argmax(axis=1)
+        frame.insert(1, "label", [found.columns[i] for i in best], allow_duplicates=True)
+    if failed:
+        names = [line.partition(": ")[0] for line in failed]
+        problems = pd.DataFrame(
+            {"image": names, "problem": [x.partition(": ")[2] for x in failed]}
+        )
+        frame = pd.concat([frame, problems], ignore_index=True).sort_values("image")
+    text: str = frame.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+    return text
+
+
+def predict_images(
+    loaded: LoadedRun, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent
+) -> tuple[Predictions, tuple[str, ...]]:
+    """Predictions of the pictures that can be read, and a line for each that cannot."""
+    spec = run_spec(loaded.run)
+    side = stored_short_side(loaded.recipe, spec)
+    if not isinstance(images, (str, Path)) and not all(
+        isinstance(i, (str, Path)) for i in images
+    ):
+        names, pixels = _from_memory(images, side, spec)
+        return _vote(loaded, spec, pixels, names, list(names), on_event), ()
+    with tempfile.TemporaryDirectory(prefix="gorae-predict-") as scratch:
+        root, listing = _listed(images)
+        prepared = ensure_prepared(
+            listing,
+            root=root,
+            policy=DecodePolicy(),
+            num_workers=num_cores(),
+            prepared_root=Path(scratch),
+            scan_path=Path(scratch) / "scan.parquet",
+            short_side=side,
+            interpolation=spec.interpolation,
+        )
+        bad = prepared.scan["verdict"] == "quarantined"
+        failed = tuple(
+            f"{row.image_id}: {row.reason} ({row.detail})"
+            for row in prepared.scan[bad].itertuples()
+        )
+        good = prepared.scan[~bad]
+        if good.empty:
+            raise DataError(f"None of the pictures can be read:\n{list_problems(failed)}")
+        found = _vote(
+            loaded,
+            spec,
+            prepared.pixels,
+            good["image_id"].tolist(),
+            good["sha256"].tolist(),
+            on_event,
+        )
+    return found, failed
+
+
+@dataclass(frozen=True)
+class _MemoryPixels:
+    """Pictures in memory, by name, as a store gives them."""
+
+    pixels: dict[str, NDArray[np.uint8]]
+
+    def read(self, sha256: str) -> NDArray[np.uint8]:
+        return self.pixels[sha256]
+
+    def __contains__(self, sha256: str) -> bool:
+        return sha256 in self.pixels
+
+
+def _from_memory(
+    images: Sequence[ImageLike], short_side: int, spec: PixelSpec
+) -> tuple[list[str], _MemoryPixels]:
+    pixels = {}
+    for index, image in enumerate(images):
+        array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise DataError(
+                f"Picture {index} is {array.dtype} {array.shape}; pictures in memory are PIL "
+                "images or uint8 arrays (H, W, 3), and are not mixed with paths."
+            )
+        pixels[str(index)] = resize_short_side(
+            array, short_side=short_side, interpolation=spec.interpolation
+        )
+    return list(pixels), _MemoryPixels(pixels)
+
+
+def _listed(images: Path | str | Sequence[ImageLike]) -> tuple[Path, pd.DataFrame]:
+    """The root and the table (image_id, path) of pictures on disk."""
+    if isinstance(images, (str, Path)):
+        root = Path(images).resolve()
+        if not root.is_dir():
+            raise UserError(f"There is no folder {images}.")
+        names = [name for name in walk_files(root) if is_picture(name)]
+        if not names:
+            raise DataError(f"There are no pictures in {images}.")
+        return root, pd.DataFrame({"image_id": names, "path": names})
+    paths = [Path(str(image)).absolute() for image in images]
+    if len(set(paths)) != len(paths):
+        raise DataError("A path is listed twice.")
+    relative = [str(path.relative_to(path.anchor)) for path in paths]
+    return Path(paths[0].anchor), pd.DataFrame(
+        {"image_id": [str(image) for image in images], "path": relative}
+    )
+
+
+def run_spec(run: RunFolder) -> PixelSpec:
+    """The input pixels a run was made with."""
+    record = dict(run.read_settings()["choices"]["spec"])
+    return PixelSpec(mean=tuple(record.pop("mean")), std=tuple(record.pop("std")), **record)
+
+
+def _vote(
+    loaded: LoadedRun,
+    spec: PixelSpec,
+    pixels: Any,
+    ids: Sequence[str],
+    hashes: Sequence[str],
+    on_event: OnEvent,
+) -> Predictions:
+    pictures = Pictures(pixels, hashes, spec)
+    network = _network(loaded)
+    voters = {"frozen": _frozen, "finetune": _finetuned, "as_is": _as_is}
+    values = voters[loaded.recipe.model.use](loaded, network, pictures, on_event)
+    kind = KINDS[loaded.task]
+    return soft_vote([Predictions(tuple(ids), loaded.columns, each, kind) for each in values])
+
+
+def _network(loaded: LoadedRun) -> LoadedModel:
+    """The run's network; its weights come from the run, never from the file it began with."""
+    choices = loaded.run.read_settings()["choices"]
+    model = loaded.recipe.model
+    network = load_model(
+        ModelPlan(
+            name=model.name,
+            weights="none",
+            num_outputs=choices["num_outputs"],
+            kwargs=choices["kwargs"],
+            pixels=run_pixels(loaded.run),
+        ),
+        folder=loaded.workspace.folder,
+    )
+    if model.use != "finetune":
+        path = backbone_path(loaded.workspace, loaded.run)
+        use_weights(
+            network.model,
+            read_weights(path),
+            name=model.name,
+            keep_classifier=model.use == "as_is",
+        )
+    return network
+
+
+def run_pixels(run: RunFolder) -> dict[str, Any]:
+    """The run's pixel spec as the fields of a recipe."""
+    record = dict(run.read_settings()["choices"]["spec"])
+    record.pop("sources")
+    return record
+
+
+def _on_progress(on_event: OnEvent, text: str) -> Any:
+    return lambda done, total: on_event(Event("progress", "predict", text, done, total))
+
+
+def _frozen(
+    loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
+) -> list[NDArray[np.float32]]:
+    execution = execution_of(loaded.recipe, arithmetic_of(loaded.run))
+    values = []
+    for view in loaded.recipe.predict.views:
+        features = extract_features(
+            network.model,
+            pictures,
+            view=view,
+            execution=execution,
+            on_progress=_on_progress(on_event, f"features ({view})"),
+        )
+        values += [
+            read_head(member.checkpoints / f"{checkpoint}.safetensors").predict(features)
+            for member in loaded.run.members()
+            for checkpoint in member.read_record()["used_checkpoints"]
+        ]
+    return values
+
+
+def _finetuned(
+    loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
+) -> list[NDArray[np.float32]]:
+    execution = execution_of(loaded.recipe, arithmetic_of(loaded.run))
+    values: list[NDArray[np.float32]] = []
+    for member in loaded.run.members():
+        wanted = member.read_record()["used_checkpoints"]
+        known, notes = read_checkpoints(member.checkpoints)
+        for checkpoint in (one for one in known if one.name in wanted):
+            load_first_good(member.checkpoints, [checkpoint], network.model)
+            found = predict_probabilities(
+                network.model,
+                pictures,
+                task=loaded.task,
+                views=loaded.recipe.predict.views,
+                target=checkpoint.target,
+                execution=execution,
+                on_progress=_on_progress(on_event, f"{member.name}, {checkpoint.name}"),
+            )
+            values += found.values()
+        if notes:
+            raise DataError(f"{member.path} is damaged:\n{list_problems(notes)}")
+    return values
+
+
+def _as_is(
+    loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
+) -> list[NDArray[np.float32]]:
+    assert loaded.recipe.model.class_table is not None
+    table = read_class_table(
+        loaded.workspace.folder / loaded.recipe.model.class_table,
+        num_model_classes=network.model.num_outputs,
+        classes=loaded.columns,
+    )
+    found = predict_probabilities(
+        network.model,
+        pictures,
+        task="multiclass",
+        views=loaded.recipe.predict.views,
+        execution=execution_of(loaded.recipe, arithmetic_of(loaded.run)),
+        on_progress=_on_progress(on_event, "pictures"),
+    )
+    return [map_class_probabilities(rows, table, loaded.columns) for rows in found.values()]

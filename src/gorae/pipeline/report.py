@@ -1,0 +1,359 @@
+"""Step ``report``: gather what a run left behind into one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gorae.data.store import PixelStore, open_store
+from gorae.errors import DataError, UserError
+from gorae.events import Event, OnEvent, ignore_events
+from gorae.files import read_json
+from gorae.metrics import Metric, evaluate
+from gorae.pipeline.context import Context, open_context, read_scan, usable
+from gorae.pipeline.scores import competition_metric, row_truth
+from gorae.predictions import Predictions
+from gorae.report.page import (
+    Check,
+    ClassSamples,
+    DataSummary,
+    ErrorPicture,
+    Headline,
+    PartCount,
+    Picture,
+    Provenance,
+    ReportPage,
+    SplitSummary,
+    SubmissionSummary,
+    TrainingSummary,
+)
+from gorae.report.pictures import thumbnail
+from gorae.report.summaries import build_summaries, class_shares, confident_errors
+from gorae.report.write import write_report
+from gorae.workspace import RunFolder, read_lines, read_predictions
+
+MAX_ERRORS = 24
+MAX_SAMPLES_PER_CLASS = 6
+MAX_SAMPLES = 60
+MAX_LISTED = 500
+THUMBNAIL_PX = 160
+
+USES = {"frozen": "frozen features", "finetune": "fine-tuned", "as_is": "as it is"}
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """Where the page is."""
+
+    path: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The result, for programs."""
+        return {"report": str(self.path)}
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Everything the sections are made of."""
+
+    context: Context
+    run: RunFolder
+    settings: dict[str, Any]
+    result: dict[str, Any]
+    scan: pd.DataFrame
+    pixels: PixelStore
+    oof: Predictions
+    truth: NDArray[Any]
+    metric: Metric
+
+
+def report(
+    folder: Path,
+    *,
+    run: str | None = None,
+    warnings: Sequence[str] = (),
+    on_event: OnEvent = ignore_events,
+) -> ReportResult:
+    """Write ``report.html`` of a run; ``warnings`` are shown at its head."""
+    context = open_context(folder)
+    target = context.workspace.run(run)
+    result = target.read_result()
+    if result is None:
+        raise UserError(f"Run {target.run_id} has no result yet; `gorae ensemble` makes it.")
+    on_event(Event("stage", "report", "drawing the report"))
+    settings = target.read_settings()
+    oof = read_predictions(target.oof)
+    sources = _Sources(
+        context=context,
+        run=target,
+        settings=settings,
+        result=result,
+        scan=read_scan(context),
+        pixels=open_store(context.workspace.prepared / settings["keys"]["pixels"]),
+        oof=oof,
+        truth=row_truth(context, oof.ids),
+        metric=competition_metric(context),
+    )
+    write_report(target.report, _page(sources, warnings))
+    on_event(Event("message", "report", str(target.report)))
+    return ReportResult(target.report)
+
+
+def _page(sources: _Sources, warnings: Sequence[str]) -> ReportPage:
+    competition = sources.context.competition
+    return ReportPage(
+        headline=_headline(sources, warnings),
+        data=_data(sources),
+        split=_split(sources),
+        training=_training(sources),
+        folds=_fold_scores(sources),
+        summaries=build_summaries(
+            sources.truth,
+            sources.oof.values,
+            classes=sources.oof.columns,
+            task=competition.task,
+        ),
+        errors=_errors(sources),
+        submission=_submission(sources),
+        provenance=_provenance(sources),
+    )
+
+
+def _headline(sources: _Sources, warnings: Sequence[str]) -> Headline:
+    result, model = sources.result, sources.settings["recipe"]["model"]
+    return Headline(
+        competition=sources.context.competition.name,
+        task=sources.context.competition.task,
+        metric=result["metric"],
+        greater_is_better=result["greater_is_better"],
+        run_id=sources.run.run_id,
+        model=f"{model['name']}, {USES[model['use']]}",
+        score=result["score"],
+        interval=tuple(result["interval"]),
+        expected=tuple(result["predicted"]) if result["predicted"] else None,
+        num_rows=result["num_rows_scored"],
+        num_models=len(sources.run.members()),
+        baseline=_baseline(sources),
+        warnings=tuple(warnings),
+        created=read_lines(sources.run.events)[-1]["utc"],
+        elapsed_s=result["elapsed_s"],
+    )
+
+
+def _baseline(sources: _Sources) -> float | None:
+    """The score of saying the same of every row: the class shares, or the mean."""
+    truth = sources.truth
+    if truth.ndim == 1 and sources.context.competition.task != "regression":
+        truth = np.eye(len(sources.oof.columns))[truth]
+    prior = truth.astype(np.float64).reshape(len(truth), -1).mean(axis=0)
+    try:
+        return evaluate(sources.metric, sources.truth, np.tile(prior, (len(truth), 1)))
+    except DataError:
+        return None
+
+
+def _data(sources: _Sources) -> DataSummary:
+    tables = sources.context.tables
+    train, test = tables.train, tables.test
+    parts = [(role, train[train["role"] == role]) for role in ("train", "holdout", "extra")]
+    parts.append(("test", test))
+    counts = tuple(
+        PartCount(
+            part=role,  # type: ignore[arg-type]  # the roles of the tables are the parts
+            num_rows=int(frame["row_id"].nunique()),
+            num_images=len(frame),
+            num_quarantined=int((~usable(sources.scan, frame["image_id"])).sum()),
+        )
+        for role, frame in parts
+        if len(frame)
+    )
+    sizes = sources.scan[["width_px", "height_px"]].dropna()
+    quarantined = sources.scan[sources.scan["verdict"] == "quarantined"]
+    listed = quarantined[["reason", "detail"]].head(MAX_LISTED).reset_index()
+    is_regression = sources.context.competition.task == "regression"
+    return DataSummary(
+        parts=counts,
+        class_counts=None if is_regression else _class_counts(sources),
+        targets=train["label"].to_numpy(np.float64) if is_regression else None,
+        sizes=sizes.reset_index(drop=True),
+        samples=() if is_regression else _samples(sources),
+        duplicates=_duplicates(sources),
+        quarantined=listed if len(listed) else None,
+        notes=tuple(tables.notes),
+    )
+
+
+def _class_counts(sources: _Sources) -> pd.DataFrame:
+    train = sources.context.tables.train
+    exploded = train[["label", "role"]].explode("label").dropna()
+    counts = pd.crosstab(exploded["label"], exploded["role"])
+    counts = counts.reindex(list(sources.context.tables.classes), fill_value=0)
+    return counts.rename_axis("class").reset_index()
+
+
+def _samples(sources: _Sources) -> tuple[ClassSamples, ...]:
+    classes = sources.context.tables.classes
+    per_class = max(1, min(MAX_SAMPLES_PER_CLASS, MAX_SAMPLES // len(classes)))
+    train = sources.context.tables.train
+    train = train[usable(sources.scan, train["image_id"])].explode("label")
+    found = []
+    for name in classes[:MAX_SAMPLES]:
+        # Evenly spaced, so that a listing ordered by subject shows several of them.
+        ids = train.loc[train["label"] == name, "image_id"].tolist()
+        chosen = ids[:: max(1, len(ids) // per_class)][:per_class]
+        pictures = tuple(_picture(sources, image_id) for image_id in chosen)
+        found.append(ClassSamples(name=name, pictures=pictures))
+    return tuple(found)
+
+
+def _picture(sources: _Sources, image_id: str) -> Picture:
+    pixels = sources.pixels.read(str(sources.scan.loc[image_id, "sha256"]))
+    return Picture(data=thumbnail(pixels, side_px=THUMBNAIL_PX), name=image_id)
+
+
+def _duplicates(sources: _Sources) -> pd.DataFrame | None:
+    """Sets of pictures with equal pixels, train and test together."""
+    scan = sources.scan[sources.scan["verdict"] != "quarantined"]
+    equal = scan[scan["pixel_sha256"].duplicated(keep=False)].reset_index()
+    if equal.empty:
+        return None
+    train = sources.context.tables.train
+    label_of = dict(zip(train["image_id"], train["label"].astype(str), strict=True))
+    equal["set"] = pd.factorize(equal["pixel_sha256"])[0] + 1
+    equal["label"] = equal["image_id"].map(label_of).fillna("(test)")
+    return equal.sort_values("set")[["set", "image_id", "label"]].head(MAX_LISTED)
+
+
+def _split(sources: _Sources) -> SplitSummary:
+    key = sources.settings["keys"]["split"]
+    record = read_json(sources.context.workspace.splits / key / "folds.json")
+    balance = pd.DataFrame(record["balance"])
+    labels = balance[balance["column"] == "label"]
+    table = labels.pivot_table(
+        index="value", columns="fold", values="count", fill_value=0, sort=False
+    )
+    how = {
+        "kfold": f"{record['num_folds']} folds",
+        "holdout": "one hold-out part",
+        "given folds": f"{record['num_folds']} folds as given",
+        "given hold-out": "the given validation set",
+    }[record["kind"]]
+    if record["settings"]["stratify"] and record["kind"] in ("kfold", "holdout"):
+        how += ", stratified"
+    if record["group_columns"]:
+        how += f", grouped by {', '.join(record['group_columns'])}"
+    checks = [Check(name="no group validates in two folds", passed=True)]
+    checks += [Check(name="worth knowing", passed=False, detail=w) for w in record["warnings"]]
+    return SplitSummary(
+        name=key,
+        how=how,
+        balance=table,
+        num_groups=None
+        if record["num_groups"] == record["num_images"]
+        else record["num_groups"],
+        largest_deviation=float(labels["deviation"].abs().max()),
+        checks=tuple(checks),
+    )
+
+
+def _training(sources: _Sources) -> TrainingSummary | None:
+    pieces = []
+    for member in sources.run.members():
+        if member.history.exists():
+            frame = pd.read_csv(member.history)
+            frame.insert(0, "fold", member.name.removeprefix("fold-"), allow_duplicates=True)
+            pieces.append(frame)
+    if not pieces:
+        return None
+    history = pd.concat(pieces, ignore_index=True)
+    if "strength" in history:
+        return TrainingSummary(strengths=history)
+    return TrainingSummary(curves=history)
+
+
+def _fold_scores(sources: _Sources) -> pd.DataFrame:
+    records = [member.read_record() for member in sources.run.members()]
+    folds = [record for record in records if "fold" in record]
+    return pd.DataFrame(
+        {
+            "fold": [record["name"].removeprefix("fold-") for record in folds],
+            "score": [np.nan if s is None else s for s in sources.result["fold_scores"]],
+            "num_rows": [record["num_valid"] for record in folds],
+        }
+    )
+
+
+def _errors(sources: _Sources) -> tuple[ErrorPicture, ...]:
+    table = confident_errors(
+        sources.truth,
+        sources.oof.values,
+        classes=sources.oof.columns,
+        task=sources.context.competition.task,
+        limit=MAX_ERRORS,
+    )
+    train = sources.context.tables.train
+    train = train[usable(sources.scan, train["image_id"])].drop_duplicates("row_id")
+    image_of = train.set_index("row_id")["image_id"]
+    return tuple(
+        ErrorPicture(
+            picture=_picture(sources, str(image_of[sources.oof.ids[line["row"]]])),
+            true=line["true"],
+            predicted=line["predicted"],
+            probability=None if pd.isna(line["probability"]) else float(line["probability"]),
+        )
+        for line in table.to_dict(orient="records")
+    )
+
+
+def _ledger_line(sources: _Sources) -> dict[str, Any] | None:
+    lines = read_lines(sources.context.workspace.ledger)
+    return next((x for x in reversed(lines) if x["run_id"] == sources.run.run_id), None)
+
+
+def _submission(sources: _Sources) -> SubmissionSummary | None:
+    line = _ledger_line(sources)
+    if line is None:
+        return None
+    test = read_predictions(sources.run.test)
+    train = sources.context.tables.train.drop_duplicates("row_id")
+    train = train[train["role"] == "train"]
+    shares = class_shares(
+        sources.oof.columns,
+        train=row_truth(sources.context, train["row_id"].tolist()),
+        oof=sources.oof.values,
+        test=test.values,
+        task=sources.context.competition.task,
+    )
+    fallback = sources.result.get("fallback_rows", [])
+    reasons = pd.DataFrame({"id": fallback, "reason": _fallback_reasons(sources, fallback)})
+    return SubmissionSummary(
+        path=line["path"],
+        num_rows=line["num_rows"],
+        shares=shares,
+        fallback=reasons.head(MAX_LISTED) if fallback else None,
+        checks=(Check(name="ids, columns and values fit the sample", passed=True),),
+    )
+
+
+def _fallback_reasons(sources: _Sources, rows: Sequence[str]) -> list[str]:
+    test = sources.context.tables.test.drop_duplicates("row_id").set_index("row_id")
+    reasons = []
+    for row in rows:
+        line = test.loc[row]
+        reason = sources.scan["reason"].get(str(line["image_id"]), "unknown")
+        reasons.append(str(reason) if line["path"] != "" else "no picture")
+    return reasons
+
+
+def _provenance(sources: _Sources) -> Provenance:
+    environment = read_json(sources.run.environment)
+    packages = environment.pop("packages")
+    return Provenance(
+        settings=sources.run.settings.read_text("utf-8"),
+        environment=tuple((k, str(v)) for k, v in {**environment, **packages}.items()),
+        commands=(str(environment.get("command", "gorae run")),),
+    )

@@ -1,0 +1,142 @@
+"""Step ``run``: the main job, all steps in order."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gorae.config import resolve_recipe
+from gorae.errors import UserError
+from gorae.events import Event, OnEvent, ignore_events
+from gorae.pipeline.budget import plan_budget
+from gorae.pipeline.ensemble import ensemble
+from gorae.pipeline.init import Ask, init
+from gorae.pipeline.preprocess import preprocess
+from gorae.pipeline.report import report
+from gorae.pipeline.split import split
+from gorae.pipeline.submit import submit
+from gorae.pipeline.train import train
+from gorae.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What the main job leaves behind."""
+
+    run_id: str
+    metric: str
+    score: float
+    """Out-of-fold score."""
+    interval: tuple[float, float]
+    """Its 95 % bootstrap interval."""
+    expected: tuple[float, float] | None
+    """Where the score of the test set is expected, 95 %; None without test pictures."""
+    fold_scores: tuple[float | None, ...]
+    submission: Path | None
+    """The checked CSV; None when the competition has nothing to submit."""
+    report: Path
+    warnings: tuple[str, ...]
+    elapsed_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The result, for programs."""
+        return {
+            "run_id": self.run_id,
+            "metric": self.metric,
+            "oof": {
+                "score": self.score,
+                "interval": list(self.interval),
+                "expected_on_test": list(self.expected) if self.expected else None,
+                "fold_scores": list(self.fold_scores),
+            },
+            "submission": str(self.submission) if self.submission else None,
+            "report": str(self.report),
+            "warnings": list(self.warnings),
+            "elapsed_s": round(self.elapsed_s, 1),
+        }
+
+
+def run(
+    folder: Path,
+    *,
+    preset: str | None = None,
+    recipe: Path | None = None,
+    overrides: Sequence[str] = (),
+    budget_s: float | None = None,
+    refit: bool = False,
+    answers: Mapping[str, str] | None = None,
+    ask: Ask | None = None,
+    encoding: str | None = None,
+    on_event: OnEvent = ignore_events,
+) -> RunResult:
+    """From raw pictures and tables to a checked submission, scores and a report.
+
+    Given again after a stop, it goes on where it was stopped.
+
+    Args:
+        folder: The competition.
+        preset: ``quick`` (the default), ``standard`` or ``best``.
+        recipe: A recipe file instead of a preset.
+        overrides: Changes of single settings, ``train.lr=3e-4``.
+        budget_s: Seconds the whole job may take; folds, size and epochs are planned to fit.
+        refit: Train once more on everything; that model joins the vote on the test set.
+        answers: Answers to questions about the layout, by their key.
+        ask: Asks the user; None where nobody can be asked.
+        encoding: Text encoding of the CSV files, where it is not UTF-8.
+        on_event: Hears progress, messages and warnings.
+
+    Raises:
+        UserError: Something a user can mend is wrong; the message says what.
+    """
+    started = time.monotonic()
+    warnings: list[str] = []
+    listen = _collecting(warnings, on_event)
+    if preset is not None and recipe is not None:
+        raise UserError("Give a preset or a recipe file, not both; a file may name its preset.")
+    extra = ("refit=true",) if refit else ()
+    settings = resolve_recipe(preset=preset, path=recipe, overrides=(*overrides, *extra))
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.")
+    if not Workspace(folder.resolve()).competition_file.exists():
+        init(folder, encoding=encoding, answers=answers, ask=ask, on_event=listen)
+    deadline = None
+    if budget_s is not None:
+        deadline = started + budget_s
+        settings = plan_budget(folder, recipe=settings, deadline=deadline, on_event=listen)
+    preprocess(folder, recipe=settings, on_event=listen)
+    split(folder, recipe=settings, on_event=listen)
+    trained = train(folder, recipe=settings, deadline=deadline, on_event=listen)
+    return _finish(folder, trained.run_id, warnings, listen, started)
+
+
+def _finish(
+    folder: Path, run_id: str, warnings: list[str], listen: OnEvent, started: float
+) -> RunResult:
+    voted = ensemble(folder, run=run_id, on_event=listen)
+    sent = submit(folder, run=run_id, on_event=listen) if voted.has_test else None
+    page = report(folder, run=run_id, warnings=tuple(dict.fromkeys(warnings)), on_event=listen)
+    result = voted.result
+    return RunResult(
+        run_id=run_id,
+        metric=result["metric"],
+        score=result["score"],
+        interval=(result["interval"][0], result["interval"][1]),
+        expected=(result["predicted"][0], result["predicted"][1])
+        if result["predicted"]
+        else None,
+        fold_scores=tuple(result["fold_scores"]),
+        submission=sent.path if sent else None,
+        report=page.path,
+        warnings=tuple(dict.fromkeys(warnings)),
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _collecting(warnings: list[str], on_event: OnEvent) -> OnEvent:
+    def listen(event: Event) -> None:
+        if event.kind == "warning":
+            warnings.append(event.text)
+        on_event(event)
+
+    return listen

@@ -1,0 +1,106 @@
+"""Making and finding runs: equal work has one run, an unfinished one is gone on with."""
+
+import json
+import platform
+import re
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gorae.config import Recipe
+from gorae.events import Event, OnEvent
+from gorae.files import content_key, write_json
+from gorae.workspace import RunFolder, Workspace, next_number
+
+RECORDED_PACKAGES = ("gorae", "torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn")
+
+
+def find_or_make_run(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    keys: Mapping[str, str],
+    choices: Callable[[], Mapping[str, Any]],
+) -> RunFolder:
+    """The run of this recipe on these data; a new folder when there is none yet.
+
+    Args:
+        workspace: The competition.
+        recipe: The settings.
+        keys: Hashes of everything else the run depends on: split, labels, pixels, weights.
+        choices: Measures or looks up what a new run fixes (precision, pixels ...); a run
+            that is there keeps its own.
+    """
+    key = content_key([recipe.model_dump(mode="json"), dict(keys)])
+    for run in workspace.run_folders():
+        if run.read_settings().get("key") == key:
+            return run
+    number = next_number([path.name for path in workspace.runs.glob("*")])
+    model = re.sub(r"[^\w.-]+", "-", recipe.model.name).strip("-.")[:40]
+    run = RunFolder(workspace.runs / f"{number:04d}-{recipe.name}-{model}")
+    write_json(run.environment, environment())
+    run.write_settings(
+        {
+            "run_id": run.run_id,
+            "key": key,
+            "recipe": _without_none(recipe.model_dump(mode="json")),
+            "keys": dict(keys),
+            "choices": _without_none(choices()),
+        }
+    )
+    return run
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: an absent setting is an absent line."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return (
+        [_without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the record; the only place where the time of day stands."""
+    packages = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "packages": packages,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            names = [line.partition(":")[2].strip() for line in handle if "model name" in line]
+    except OSError:
+        return platform.processor()
+    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+
+
+def recorded(run: RunFolder, on_event: OnEvent) -> OnEvent:
+    """``on_event`` that also writes stages, messages and warnings into events.jsonl."""
+
+    def listen(event: Event) -> None:
+        if event.kind != "progress":
+            line = {
+                "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+                "kind": event.kind,
+                "stage": event.stage,
+                "text": event.text,
+            }
+            with run.events.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+        on_event(event)
+
+    return listen

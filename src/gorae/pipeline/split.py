@@ -1,0 +1,263 @@
+"""Step ``split``: the contract that says who validates whom."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gorae.config import Recipe
+from gorae.config.recipe import SplitSettings
+from gorae.data.sources import META_PREFIX
+from gorae.data.tables import encode_targets
+from gorae.errors import ConfigError, DataError
+from gorae.events import Event, OnEvent, ignore_events
+from gorae.files import sha256_file, write_json
+from gorae.pipeline.context import Context, open_context, read_scan, require_trainable, usable
+from gorae.pipeline.contract import Split, read_split, split_key
+from gorae.splits import (
+    balance,
+    bin_targets,
+    check_folds,
+    describe_folds,
+    join_groups,
+    make_folds,
+    make_holdout,
+)
+from gorae.workspace import write_frame
+
+
+def split(folder: Path, *, recipe: Recipe, on_event: OnEvent = ignore_events) -> Split:
+    """Make the split of ``recipe``, or read it when it is there already."""
+    context = open_context(folder)
+    on_event(Event("stage", "split", "making folds"))
+    require_trainable(context)
+    scan = read_scan(context)
+    key = split_key(context, scan, recipe.split)
+    target = context.workspace.splits / key
+    if not (target / "folds.json").exists():
+        folds, record = _make(context, scan, recipe.split)
+        write_frame(target / "folds.parquet", folds)
+        record["folds_sha256"] = sha256_file(target / "folds.parquet")
+        write_json(target / "folds.json", record)
+    made = read_split(context, scan, recipe.split)
+    on_event(Event("message", "split", _sentence(made)))
+    for warning in made.record["warnings"]:
+        on_event(Event("warning", "split", warning))
+    return made
+
+
+def _make(
+    context: Context, scan: pd.DataFrame, settings: SplitSettings
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The folds of the usable pictures, and the record of how they were made."""
+    readable = usable(scan, context.tables.train["image_id"])
+    table = context.tables.train[readable].reset_index(drop=True)
+    if table.empty:
+        raise DataError(
+            "None of the training pictures can be read; .gorae/scan.parquet says why."
+        )
+    truth = context.truth[readable]
+    kind = _kind(table, settings)
+    subjects = join_groups(table["row_id"], *(table[c] for c in context.tables.group_columns))
+    _require_separate_subjects(context, table, subjects, kind)
+    groups = _groups(context, table, scan) if settings.group else join_groups(table["row_id"])
+    pieces = [
+        pd.DataFrame(
+            {
+                "image_id": table["image_id"],
+                "role": table["role"],
+                "group": groups,
+                "repeat": repeat,
+                "fold": _folds(
+                    context, table, truth, groups, settings, seed=settings.seed + repeat
+                ),
+            }
+        )
+        for repeat in range(settings.repeats if kind == "kfold" else 1)
+    ]
+    folds = pd.concat(pieces, ignore_index=True)
+    return folds, _record(context, table, folds, settings, kind)
+
+
+def _kind(table: pd.DataFrame, settings: SplitSettings) -> str:
+    has_holdout = bool((table["role"] == "holdout").any())
+    has_folds = bool((table["fold"] >= 0).any())
+    if settings.kind != "auto":
+        if has_holdout:
+            raise ConfigError(
+                f'split.kind = "{settings.kind}" would pass over the validation set that the '
+                "competition gives. Leave it at auto, or move [holdout] to [[extra]] in "
+                "competition.toml to train on it."
+            )
+        return settings.kind
+    if has_holdout:
+        return "given hold-out"
+    return "given folds" if has_folds else "kfold"
+
+
+def _groups(context: Context, table: pd.DataFrame, scan: pd.DataFrame) -> NDArray[np.int64]:
+    """Rows, subjects and pictures equal by bytes or pixels, joined."""
+    hashes = scan.loc[table["image_id"]]
+    return join_groups(
+        table["row_id"],
+        hashes["sha256"].reset_index(drop=True),
+        hashes["pixel_sha256"].reset_index(drop=True),
+        *(table[column] for column in context.tables.group_columns),
+    )
+
+
+def _require_separate_subjects(
+    context: Context, table: pd.DataFrame, subjects: NDArray[np.int64], kind: str
+) -> None:
+    """A given hold-out or given folds must not cut a subject in two."""
+    if kind == "given folds":
+        given = table["fold"].to_numpy(np.int64)
+        check_folds(given[given >= 0], subjects[given >= 0])
+    if kind == "given hold-out":
+        held_out = (table["role"] == "holdout").to_numpy(bool)
+        shared = np.intersect1d(subjects[held_out], subjects[~held_out])
+        if len(shared):
+            names = table["image_id"][held_out & np.isin(subjects, shared)]
+            columns = ", ".join(
+                c.removeprefix(META_PREFIX) for c in context.tables.group_columns
+            )
+            raise DataError(
+                f"{len(shared)} groups ({columns}) are in the given validation set and in the "
+                f"train table, first with {names.iloc[0]}: its score would not be honest. Move "
+                "their pictures to one side, or correct train.group_columns."
+            )
+
+
+def _folds(
+    context: Context,
+    table: pd.DataFrame,
+    truth: NDArray[Any],
+    groups: NDArray[np.int64],
+    settings: SplitSettings,
+    *,
+    seed: int,
+) -> NDArray[np.int64]:
+    kind = _kind(table, settings)
+    if kind == "given hold-out":
+        return np.where(table["role"] == "holdout", 0, -1).astype(np.int64)
+    if kind == "given folds":
+        return np.where(table["role"] == "train", table["fold"], -1).astype(np.int64)
+    candidate = (table["role"] == "train").to_numpy(bool)
+    strata = _strata(context, table, truth, settings)[candidate]
+    keys = table["image_id"][candidate].tolist()
+    folds = np.full(len(table), -1, dtype=np.int64)
+    if kind == "holdout":
+        held_out = make_holdout(
+            strata, groups[candidate], share=settings.holdout_share, seed=seed, keys=keys
+        )
+        folds[candidate] = np.where(held_out, 0, -1)
+    else:
+        folds[candidate] = make_folds(
+            strata, groups[candidate], num_folds=settings.num_folds, seed=seed, keys=keys
+        )
+    return folds
+
+
+def _strata(
+    context: Context, table: pd.DataFrame, truth: NDArray[Any], settings: SplitSettings
+) -> NDArray[np.int64]:
+    """Columns whose shares are kept even, (N, S)."""
+    if not settings.stratify:
+        return np.zeros((len(table), 1), dtype=np.int64)
+    if context.competition.task == "regression":
+        labels = bin_targets(truth, num_bins=10)
+    else:
+        labels = truth.astype(np.int64)
+    columns = [labels.reshape(len(table), -1)]
+    for name in settings.stratify_columns:
+        column = META_PREFIX + name
+        if column not in table:
+            names = [str(c) for c in table.columns]
+            known = [c.removeprefix(META_PREFIX) for c in names if c.startswith(META_PREFIX)]
+            raise ConfigError(
+                f"split.stratify_columns names {name!r}, which is not in the train table. "
+                f"Its columns: {', '.join(known) or 'none'}."
+            )
+        columns.append(pd.factorize(table[column], sort=True)[0].reshape(-1, 1))
+    return np.concatenate(columns, axis=1).astype(np.int64)
+
+
+def _record(
+    context: Context,
+    table: pd.DataFrame,
+    folds: pd.DataFrame,
+    settings: SplitSettings,
+    kind: str,
+) -> dict[str, Any]:
+    first = folds[folds["repeat"] == 0].reset_index(drop=True)
+    validates = (first["fold"] >= 0).to_numpy(bool)
+    columns = {"label": _label_text(context, table)}
+    columns |= {name: table[META_PREFIX + name] for name in settings.stratify_columns}
+    shares = balance(
+        first["fold"].to_numpy(np.int64)[validates],
+        {name: column[validates].tolist() for name, column in columns.items()},
+    )
+    warnings = _missing_from_training(context, table, first)
+    crossing = _left_out(folds)
+    if crossing:
+        warnings.append(
+            f"{crossing} pictures equal one that validates; they are left out of that fold's "
+            "training"
+        )
+    return {
+        "kind": kind,
+        "settings": settings.model_dump(mode="json"),
+        "num_folds": int(first["fold"].max()) + 1,
+        "repeats": int(folds["repeat"].max()) + 1,
+        "num_images": len(table),
+        "num_groups": int(first["group"].nunique()),
+        "group_columns": [c.removeprefix(META_PREFIX) for c in context.tables.group_columns],
+        "balance": shares.to_dict(orient="records"),
+        "warnings": list(warnings),
+    }
+
+
+def _missing_from_training(
+    context: Context, table: pd.DataFrame, first: pd.DataFrame
+) -> list[str]:
+    """One sentence per class that the training of some fold never sees."""
+    if context.competition.task == "regression":
+        return []
+    truth = encode_targets(
+        table["label"], classes=context.tables.classes, task=context.competition.task
+    )
+    folds, groups = first["fold"].to_numpy(np.int64), first["group"].to_numpy(np.int64)
+    return describe_folds(folds, groups, truth, class_names=context.tables.classes)
+
+
+def _label_text(context: Context, table: pd.DataFrame) -> pd.Series:
+    """Labels as text for the balance table; numbers as their tenth of the range of ranks."""
+    task = context.competition.task
+    if task == "regression":
+        values = table["label"].to_numpy(np.float64)
+        return pd.Series(bin_targets(values, num_bins=10)).map("tenth {}".format)
+    if task == "multilabel":
+        return table["label"].map(lambda names: " + ".join(names) or "(none)")
+    return table["label"].astype(str)
+
+
+def _left_out(folds: pd.DataFrame) -> int:
+    """Pictures that train nowhere a member of their group validates, beyond their own fold."""
+    first = folds[folds["repeat"] == 0]
+    spread = first.groupby("group")["fold"].transform("nunique")
+    return int((spread > 1).sum())
+
+
+def _sentence(made: Split) -> str:
+    record = made.record
+    what = {
+        "kfold": f"{record['num_folds']} folds",
+        "holdout": "one hold-out part",
+        "given folds": f"{record['num_folds']} folds as given",
+        "given hold-out": "the given validation set",
+    }[record["kind"]]
+    if record["repeats"] > 1:
+        what += f", {record['repeats']} times"
+    return f"{what}: {record['num_images']} pictures in {record['num_groups']} groups"

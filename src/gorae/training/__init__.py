@@ -1,0 +1,1 @@
+"""One fold: fit, evaluate, losses, optimiser, checkpoints."""
