@@ -1,40 +1,40 @@
 """Features and probabilities of images, view by view, from the prepared store.
 
-Pixels are made ready by threads of this process while the network works: reading, resizing
-and cropping release Python's lock, and threads start in no time and die with the process,
-where worker processes would first import torch for seconds.
+The work is done by threads of this process: reading, resizing and the network itself release
+Python's lock, and threads start in no time, where worker processes would first import torch
+for seconds. On a CPU each thread takes whole batches, from the store to the outputs, on its
+own share of the cores: threads that share one batch wait for the slowest after every layer
+(docs/log.md). On a GPU they make pixels ready and one thread feeds the device.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gorae.augment import VIEWS, View, eval_transform, normalise
+from gorae.augment import VIEWS, View, eval_transform
 from gorae.data.dataset import Pixels
 from gorae.data.pixels import PixelSpec
 from gorae.data.sources import Task
 from gorae.errors import DataError, list_problems
 from gorae.models.fold import fold_batch_norms
 from gorae.models.network import ImageModel
+from gorae.training.evaluate import Arithmetic, compute_outputs, place
 from gorae.training.losses import TargetScale, activate
 
-Precision = Literal["fp32", "bf16"]
 Progress = Callable[[int, int], None]
 
-# bf16 must gain at least this much before its rounding is accepted.
-WORTHWHILE_GAIN = 1.1
+# Each holds the activations of one batch: more threads than this cost memory for little speed.
+MOST_THREADS = 4
 
-# Batches timed per number format, after one that warms up.
-TIMED_BATCHES = 2
-TIMED_BATCH_SIZE = 8
+
+DEFAULT_ARITHMETIC = Arithmetic()
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,7 @@ class Execution:
     """How forward passes are run; nothing here changes what is computed but rounding."""
 
     batch_size: int = 32
-    precision: Precision = "fp32"
-    device: str = "cpu"
-    channels_last: bool = True
-    num_workers: int = 1
-    """Threads that make pixels ready, at least 1."""
+    arithmetic: Arithmetic = DEFAULT_ARITHMETIC
 
 
 def extract_features(
@@ -142,41 +138,75 @@ def _run(
 ) -> dict[View, NDArray[np.float32]]:
     execution = execution or Execution()
     unique = list(dict.fromkeys(pictures.hashes))
+    arithmetic = execution.arithmetic
+    network = _prepare(model, pictures.spec, arithmetic)
+
+    def pixels(hashes: Sequence[str]) -> dict[View, Tensor]:
+        squares = torch.stack([_read_square(pictures, sha256) for sha256 in hashes])
+        # Every view starts from the same square, so the resize is paid once.
+        return {view: VIEWS[view](squares).contiguous() for view in views}
+
+    def outputs(batches: dict[View, Tensor]) -> dict[View, Tensor]:
+        with torch.inference_mode():
+            return {
+                view: compute_outputs(
+                    partial(forward, network), batch, spec=pictures.spec, arithmetic=arithmetic
+                ).cpu()
+                for view, batch in batches.items()
+            }
+
+    starts = range(0, len(unique), execution.batch_size)
+    chunks = [unique[start : start + execution.batch_size] for start in starts]
+    is_cpu = arithmetic.device == "cpu"
     parts: dict[View, list[Tensor]] = {view: [] for view in views}
-    device = torch.device(execution.device)
-    layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-    network = _prepare(model, pictures.spec, device, layout)
     done = 0
-    with torch.inference_mode(), _autocast(device, execution.precision):
-        for batches in _prefetch(pictures, unique, views, execution):
-            for view, batch in batches.items():
-                images = normalise(
-                    batch.to(device, non_blocking=True), pictures.spec, memory_format=layout
-                )
-                parts[view].append(forward(network, images).float().cpu())
-            done += len(next(iter(batches.values())))
-            if on_progress is not None:
-                on_progress(done, len(unique))
+    for found in _in_threads(lambda c: outputs(pixels(c)) if is_cpu else pixels(c), chunks):
+        for view, each in (found if is_cpu else outputs(found)).items():
+            parts[view].append(each)
+        done += len(chunks[len(parts[views[0]]) - 1])
+        if on_progress is not None:
+            on_progress(done, len(unique))
     position = {sha256: row for row, sha256 in enumerate(unique)}
     rows = np.array([position[sha256] for sha256 in pictures.hashes], dtype=np.int64)
-    return {view: _joined(parts[view], unique, execution)[rows] for view in views}
+    return {view: _joined(parts[view], unique, arithmetic)[rows] for view in views}
 
 
-def _prepare(
-    model: ImageModel, spec: PixelSpec, device: torch.device, layout: torch.memory_format
-) -> ImageModel:
+def _in_threads(
+    work: Callable[[list[str]], dict[View, Tensor]], chunks: Sequence[list[str]]
+) -> Iterator[dict[View, Tensor]]:
+    """``work`` of each chunk in order, done by a few threads that share the cores."""
+    cores = torch.get_num_threads()
+    num_threads = max(1, min(MOST_THREADS, cores, len(chunks)))
+    pool = ThreadPoolExecutor(
+        num_threads,
+        "inference",
+        initializer=torch.set_num_threads,
+        initargs=(max(1, cores // num_threads),),
+    )
+    upcoming = iter(chunks)
+    waiting: deque[Future[dict[View, Tensor]]] = deque()
+    try:
+        while True:
+            # One more than there are threads, so that none waits while a result is taken.
+            while len(waiting) <= num_threads and (chunk := next(upcoming, None)) is not None:
+                waiting.append(pool.submit(work, chunk))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # The initialiser limits its own thread, but also what later threads start with.
+        torch.set_num_threads(cores)
+
+
+def _prepare(model: ImageModel, spec: PixelSpec, arithmetic: Arithmetic) -> ImageModel:
     """The network that computes what ``model`` does, in evaluation, as fast as we can."""
-    model.to(device=device)
-    model.to(memory_format=layout)
+    place(model, arithmetic)
     return fold_batch_norms(model, input_size=spec.input_size)
 
 
-def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
 def _joined(
-    parts: list[Tensor], hashes: Sequence[str], execution: Execution
+    parts: list[Tensor], hashes: Sequence[str], arithmetic: Arithmetic
 ) -> NDArray[np.float32]:
     if not parts:
         return np.zeros((0, 0), dtype=np.float32)
@@ -188,110 +218,14 @@ def _joined(
             f"(SHA-256 of the files):\n{list_problems([hashes[row] for row in bad.tolist()])}\n"
             + (
                 'Set train.precision = "fp32".'
-                if execution.precision == "bf16"
+                if arithmetic.precision == "bf16"
                 else "The weights are damaged, or the training that made them diverged."
             )
         )
     return values
 
 
-def _prefetch(
-    pictures: Pictures, hashes: Sequence[str], views: Sequence[View], execution: Execution
-) -> Iterator[dict[View, Tensor]]:
-    """Batches of uint8 pixels (B, 3, S, S) by view, made ready ahead of their use."""
-    size = execution.batch_size
-    starts = iter(range(0, len(hashes), size))
-    num_threads = torch.get_num_threads()
-    num_workers = max(1, execution.num_workers)
-    pool = ThreadPoolExecutor(
-        num_workers, "pixels", initializer=torch.set_num_threads, initargs=(1,)
-    )
-    waiting: deque[Future[dict[View, Tensor]]] = deque()
-    try:
-        while True:
-            while len(waiting) <= num_workers and (start := next(starts, None)) is not None:
-                chosen = hashes[start : start + size]
-                waiting.append(pool.submit(_make_batch, pictures, chosen, views))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        # The initialiser limits its own thread, but also what later threads start with.
-        torch.set_num_threads(num_threads)
-
-
-def _make_batch(
-    pictures: Pictures, hashes: Sequence[str], views: Sequence[View]
-) -> dict[View, Tensor]:
-    squares = torch.stack([_read_square(pictures, sha256) for sha256 in hashes])
-    # Every view starts from the same square, so the resize is paid once.
-    return {view: VIEWS[view](squares).contiguous() for view in views}
-
-
 def _read_square(pictures: Pictures, sha256: str) -> Tensor:
     # A copy, because the store's pages cannot be written and torch wants to be able to.
     pixels = torch.from_numpy(pictures.store.read(sha256).copy()).permute(2, 0, 1)
     return eval_transform(pixels, pictures.spec)
-
-
-@dataclass(frozen=True)
-class PrecisionTiming:
-    """The number format that won, and what was measured."""
-
-    precision: Precision
-    images_per_s: Mapping[Precision, float]
-
-
-def measure_precision(
-    model: ImageModel,
-    spec: PixelSpec,
-    *,
-    batch_size: int,
-    device: str = "cpu",
-    channels_last: bool = True,
-) -> PrecisionTiming:
-    """Time a few batches in float32 and in bfloat16 and choose the faster format.
-
-    bfloat16 is chosen only where it gains more than a tenth: on processors without
-    arithmetic of its own it is slower, on small networks it may be.
-
-    Args:
-        model: The network; it is left in evaluation.
-        spec: Size of its input.
-        batch_size: Images per forward pass, at most; fewer are timed.
-        device: Where to measure.
-        channels_last: The memory layout to measure in.
-
-    Returns:
-        The format and the images per second of each, both to be recorded with the run.
-    """
-    size = min(batch_size, TIMED_BATCH_SIZE)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    where = torch.device(device)
-    images = torch.zeros(size, 3, spec.input_size, spec.input_size, device=where)
-    images = images.to(memory_format=layout)
-    network = _prepare(model, spec, where, layout)
-    best: dict[Precision, float] = {}
-    # The formats take turns, so that a disturbance from outside meets both.
-    for turn in range(1 + TIMED_BATCHES):
-        for precision in PRECISIONS:
-            elapsed_s = _time_forward(network, images, precision)
-            if turn:
-                best[precision] = min(best.get(precision, elapsed_s), elapsed_s)
-    speeds = {precision: size / elapsed_s for precision, elapsed_s in best.items()}
-    is_worth_it = speeds["bf16"] > WORTHWHILE_GAIN * speeds["fp32"]
-    return PrecisionTiming("bf16" if is_worth_it else "fp32", speeds)
-
-
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
-
-
-def _time_forward(network: ImageModel, images: Tensor, precision: Precision) -> float:
-    """Seconds of one forward pass."""
-    started = time.perf_counter()
-    with torch.inference_mode(), _autocast(images.device, precision):
-        network(images)
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
-    return time.perf_counter() - started

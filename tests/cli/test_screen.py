@@ -49,6 +49,16 @@ def test_resumed_work_does_not_count_as_speed(clock_s: list[float]) -> None:
     assert lines[-1] == "train: 902 of 1,000 (90 %), 16 min 20 s left"
 
 
+def test_time_left_follows_the_speed_of_now(clock_s: list[float]) -> None:
+    lines: list[str] = []
+    with plain_screen(lines.append) as screen:
+        for done in range(400):
+            screen.on_event(Event("progress", "train", "", done, 1000))
+            clock_s[0] += 0.1 if done < 300 else 10
+    # 300 units took 30 s, but now each of the 601 that are left takes 10 s.
+    assert lines[-1].endswith("1 h 40 min left")
+
+
 def test_a_pipe_gets_a_line_every_ten_seconds_and_the_last(clock_s: list[float]) -> None:
     lines: list[str] = []
     with plain_screen(lines.append) as screen:

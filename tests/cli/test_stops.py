@@ -2,15 +2,20 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import typer
 
+from gorae.cli.perform import perform
+from gorae.cli.screen import Screen
 from gorae.cli.stops import Terminated, explain
 from gorae.errors import ConfigError, DataError, ResourceError, StorageError, UserError
 
@@ -177,8 +182,14 @@ def raise_like_torch(number, frame):
 def step(screen):
     signal.signal(signal.SIGCHLD, raise_like_torch)
     child = subprocess.Popen(["sleep", "60"])
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(30)
+    try:
+        os.killpg(0, signal.SIGTERM)
+        time.sleep(30)
+    except KeyboardInterrupt:
+        child.wait()
+        time.sleep(0.2)
+        print("saved")
+        raise
 
 try:
     perform(step, folder=Path(), as_json=False, is_debug=False, draw=print)
@@ -190,6 +201,7 @@ except typer.Exit as leave:
         timeout=20, check=False,
     )  # fmt: skip
     assert done.returncode == 143
+    assert done.stdout == "saved\n"
     assert done.stderr.startswith("Stopped: Ended by a signal.")
     assert "DataLoader" not in done.stderr
 
@@ -200,3 +212,25 @@ def test_a_stop_is_json_for_programs() -> None:
     output, errors = process.communicate(timeout=20)
     assert json.loads(output)["error"]["exit_code"] == 143
     assert "saved" in errors
+
+
+def test_what_breaks_while_stopping_is_a_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    def step(_: Screen) -> Answer:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise RuntimeError("a worker is gone") from None
+        return Answer()
+
+    with pytest.raises(typer.Exit) as leave:
+        perform(step, folder=Path(), as_json=False, is_debug=False, draw=lambda *_: None)
+    assert leave.value.exit_code == 143
+    assert "Ended by a signal" in capsys.readouterr().err
+
+
+class Answer:
+    """A result as a step would give it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {}

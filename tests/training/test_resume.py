@@ -137,19 +137,22 @@ def damage_bit(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [damage_empty, damage_truncated, damage_bit])
 @pytest.mark.parametrize("ending", ["safetensors", "json"])
+@pytest.mark.parametrize(("stop", "before"), [(17, "state-0002"), (14, "state-0001")])
 def test_a_damaged_state_gives_way_to_the_one_before(
     damage: Callable[[Path], None],
     ending: str,
+    stop: int,
+    before: str,
     tmp_path: Path,
     fit: Fit,
     undisturbed: dict[str, str],
 ) -> None:
     with pytest.raises(Interrupted):
-        fit(tmp_path, keep_checkpoints=3, control=stop_at(17))
+        fit(tmp_path, keep_checkpoints=3, control=stop_at(stop))
     damage(sorted((tmp_path / "state").glob(f"*.{ending}"))[-1])
     result = fit(tmp_path, keep_checkpoints=3)
     assert files_of(tmp_path) == undisturbed
-    assert any("Went on from state-0002-00000000 instead" in note for note in result.notes)
+    assert any(f"Went on from {before}-00000000 instead" in note for note in result.notes)
 
 
 def test_without_any_whole_state_it_says_so(tmp_path: Path, fit: Fit) -> None:

@@ -9,8 +9,13 @@ from gorae.config import Recipe
 from gorae.config.reading import validated
 from gorae.events import Event, OnEvent
 from gorae.pipeline.context import Context, open_context
-from gorae.pipeline.network import as_arithmetic, choose_arithmetic, load_network
-from gorae.training.speed import Speed, measure_speed
+from gorae.pipeline.network import (
+    TIMED_BATCH_SIZE,
+    as_arithmetic,
+    choose_arithmetic,
+    load_network,
+)
+from gorae.training.speed import images_per_second
 
 # What a plan may fill: the rest is for what it does not know (other load on the machine, the
 # votes and the report). fit_fold keeps the deadline itself, so a wrong guess costs epochs,
@@ -47,9 +52,12 @@ class Work:
     num_test: int
     num_passes: int
     """Predictions per picture and fold: views times checkpoints."""
-    speed: Speed
+    training: float
+    """Images per second, forward and backward."""
+    prediction: float
+    """Images per second, forward only."""
     input_size: int
-    """Size the speed was measured at; time grows with its square."""
+    """Size the speeds were measured at; time grows with its square."""
     holdout_share: float
 
 
@@ -76,15 +84,22 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
 def _work(context: Context, recipe: Recipe) -> Work:
     loaded = load_network(context, recipe)
     arithmetic = as_arithmetic(choose_arithmetic(recipe, loaded))
-    batch_size = min(8, recipe.train.batch_size)
-    speed = measure_speed(
-        loaded.model, loaded.spec, arithmetic=arithmetic, batch_size=batch_size
+    training, prediction = (
+        images_per_second(
+            loaded.model,
+            loaded.spec,
+            arithmetic=arithmetic,
+            batch_size=min(TIMED_BATCH_SIZE, recipe.train.batch_size),
+            is_training=is_training,
+        )
+        for is_training in (True, False)
     )
     return Work(
         num_train=len(context.tables.train),
         num_test=len(context.tables.test),
         num_passes=len(recipe.predict.views) * recipe.predict.use_checkpoints,
-        speed=speed,
+        training=training,
+        prediction=prediction,
         input_size=loaded.spec.input_size,
         holdout_share=recipe.split.holdout_share,
     )
@@ -114,7 +129,7 @@ def cost_s(plan: Plan, work: Work) -> float:
     trained = plan.epochs * work.num_train * (1 - valid_share)
     predicted = plan.epochs * work.num_train * valid_share
     predicted += work.num_passes * (work.num_train * valid_share + work.num_test)
-    per_fold_s = trained / work.speed.training + predicted / work.speed.prediction
+    per_fold_s = trained / work.training + predicted / work.prediction
     return plan.num_folds * (scale * per_fold_s + EPOCH_S * plan.epochs)
 
 
@@ -148,7 +163,7 @@ def _frozen(recipe: Recipe, work: Work, left_s: float) -> Recipe:
 def _shrunk(recipe: Recipe, work: Work, left_s: float) -> Recipe:
     """A frozen backbone at the largest size whose features can be computed in time."""
     passes = len(recipe.predict.views) * (work.num_train + work.num_test)
-    full_s = passes / work.speed.prediction
+    full_s = passes / work.prediction
     share = next((s for s in SIZE_SHARES if s**2 * full_s <= left_s), SIZE_SHARES[-1])
     if share == 1:
         return recipe
@@ -159,7 +174,7 @@ def _shrunk(recipe: Recipe, work: Work, left_s: float) -> Recipe:
 
 
 def _sentence(recipe: Recipe, planned: Recipe, work: Work) -> str:
-    speed = f"{work.speed.training:.0f} images/s in training, {work.speed.prediction:.0f} after"
+    speed = f"{work.training:.0f} images/s in training, {work.prediction:.0f} after"
     if planned == recipe:
         return f"plan: as asked for ({speed})"
     size = planned.pixels.input_size or work.input_size

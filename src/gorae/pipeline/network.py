@@ -13,15 +13,19 @@ from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError
 from gorae.events import Event, OnEvent
 from gorae.files import content_key
-from gorae.inference import Execution, measure_precision
+from gorae.inference import Execution
 from gorae.models import LoadedModel, ModelPlan, load_model, write_weights
 from gorae.pipeline.context import Context, listed_images
 from gorae.stores.prepared import Prepared, ensure_prepared
 from gorae.training.evaluate import Arithmetic
+from gorae.training.speed import faster_precision
 from gorae.workspace import RunFolder, Workspace
 
 # Stored pictures keep this much more than the network sees, so that random crops have room.
 STORED_MARGIN = 1.15
+
+# Enough for a stable time per image, few enough to take a second or two.
+TIMED_BATCH_SIZE = 8
 
 
 def model_plan(context: Context, recipe: Recipe, *, seed: int | None = None) -> ModelPlan:
@@ -124,15 +128,18 @@ def choose_arithmetic(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "threads": train.threads or torch.get_num_threads(),
     }
     if train.precision == "auto":
-        timing = measure_precision(
+        is_training = recipe.model.use == "finetune"
+        size = train.batch_size if is_training else recipe.predict.batch_size
+        precision, speeds = faster_precision(
             loaded.model,
             loaded.spec,
-            batch_size=recipe.predict.batch_size,
             device=device,
             channels_last=train.channels_last,
+            batch_size=min(TIMED_BATCH_SIZE, size),
+            is_training=is_training,
         )
-        speeds = {name: round(value, 1) for name, value in timing.images_per_s.items()}
-        chosen |= {"precision": timing.precision, "images_per_s": speeds}
+        measured = {name: round(value, 1) for name, value in speeds.items()}
+        chosen |= {"precision": precision, "images_per_s": measured}
     return chosen
 
 
@@ -168,10 +175,7 @@ def execution_of(recipe: Recipe, arithmetic: Arithmetic) -> Execution:
     """How forward passes are run."""
     return Execution(
         batch_size=recipe.predict.batch_size,
-        precision=arithmetic.precision,
-        device=arithmetic.device,
-        channels_last=arithmetic.channels_last,
-        num_workers=max(1, recipe.train.workers),
+        arithmetic=arithmetic,
     )
 
 

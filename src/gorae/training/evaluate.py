@@ -1,6 +1,6 @@
 """The network's outputs, loss and values on images, in the arithmetic it is trained in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,13 +18,16 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 """Batches of uint8 images (B, 3, S, S) with their indices (B,)."""
 
 
+Precision = Literal["fp32", "bf16"]
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """Where and in which numbers a network computes."""
 
     device: str = "cpu"
     """A torch device: ``cpu`` or ``cuda:N``."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Number format of the network's products; weights and loss stay float32."""
     channels_last: bool = True
     """Memory layout of images and weights with the channel last."""
@@ -41,7 +44,11 @@ def place(model: nn.Module, arithmetic: Arithmetic) -> nn.Module:
 
 
 def compute_outputs(
-    model: nn.Module, images: Tensor, *, spec: PixelSpec, arithmetic: Arithmetic
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    spec: PixelSpec,
+    arithmetic: Arithmetic,
 ) -> Tensor:
     """Outputs (B, K) float32, on the model's device, of uint8 images (B, 3, S, S)."""
     on_device = images.to(arithmetic.device, non_blocking=True)
