@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 GORAE = ROOT / ".venv" / "bin" / "gorae"
 
@@ -18,6 +21,23 @@ def shared_folder() -> Path:
         print(f"skipped: needs real pictures in {folder} (set GORAE_SHARED)")
         sys.exit(0)
     return folder
+
+
+def photographs(scratch: Path, count: int) -> list[Path]:
+    """``count`` real photographs in one folder, or drawn ones written to ``scratch``."""
+    real = (
+        Path(os.environ.get("GORAE_SHARED", ROOT.parent / "shared")) / "data" / "cats-and-dogs"
+    )
+    if (real / "train").is_dir():
+        return sorted((real / "train").glob("*.jpg"))[:count]
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        path = scratch / f"{number:04d}.jpg"
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+        paths.append(path)
+    return paths
 
 
 def copied(source: Path, target: Path) -> Path:

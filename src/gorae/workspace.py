@@ -269,7 +269,9 @@ def read_predictions(path: Path) -> Predictions:
     columns: tuple[str, ...] = tuple(frame.attrs["columns"])
     kind: Kind = frame.attrs["kind"]
     values = frame.drop(columns="id").to_numpy(np.float32)
-    return Predictions(tuple(frame["id"]), columns, values.reshape(len(frame), -1), kind)
+    return Predictions(
+        tuple(frame["id"]), columns, values.reshape(len(frame), len(columns)), kind
+    )
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:

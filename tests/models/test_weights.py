@@ -13,7 +13,8 @@ from torch import Tensor
 from gorae.errors import ConfigError, DataError, StorageError
 from gorae.models import build_model, read_any_weights, read_weights, write_weights
 from gorae.models.network import ImageModel
-from gorae.models.weights import Weights, find_weights_file, hash_state, use_weights
+from gorae.models.plan import find_weights_file
+from gorae.models.weights import Weights, hash_state, use_weights
 
 
 def _lenet(num_outputs: int = 4, seed: int = 0) -> ImageModel:

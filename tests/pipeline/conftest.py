@@ -1,11 +1,29 @@
-"""A small competition of drawn pictures."""
+"""A small competition of drawn pictures, and the quickest way to run it."""
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
+from gorae.cli import main
+from gorae.pipeline.run import RunResult, run
+
+# Random weights on 32 pixels, one thread: seconds, and the same numbers everywhere.
+QUICKEST = (
+    "model.name=lenet5",
+    "model.weights=none",
+    "pixels.input_size=32",
+    "split.num_folds=2",
+    "head.strengths=[1.0]",
+    "train.precision=fp32",
+    "train.threads=1",
+    "train.workers=0",
+)
 
 
 def draw(kind: str, rng: np.random.Generator) -> Image.Image:
@@ -45,3 +63,44 @@ def make_competition(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def run_quick() -> Callable[..., RunResult]:
+    """``run`` with the quickest recipe; further overrides win."""
+
+    def run_once(folder: Path, *overrides: str, **options: Any) -> RunResult:
+        return run(folder, preset="quick", overrides=(*QUICKEST, *overrides), **options)
+
+    return run_once
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What one command left behind on the screen."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, which must be one JSON object and nothing else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def gorae_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Spoken]:
+    """The command line in this process; ``recipe=True`` adds the quickest recipe."""
+
+    def command(*arguments: str | Path, recipe: bool = False) -> Spoken:
+        given = [str(argument) for argument in arguments]
+        if recipe:
+            given += [part for change in QUICKEST for part in ("--set", change)]
+        capsys.readouterr()
+        code = main(given)
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.out + shown.err
+        return Spoken(code, shown.out, shown.err)
+
+    return command

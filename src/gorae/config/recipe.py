@@ -124,8 +124,8 @@ class PredictSettings(Settings):
     """Deterministic transforms whose predictions are averaged."""
     use_checkpoints: int = Field(1, ge=1, le=100)
     """Best checkpoints used per fold, at most those kept."""
-    batch_size: int = Field(32, ge=1, le=4096)
-    """Pictures per forward pass."""
+    batch_size: int | None = Field(None, ge=1, le=4096)
+    """Pictures per forward pass; absent: 8 on a CPU, whose caches they fit, 64 on a GPU."""
 
 
 class Recipe(Settings):

@@ -39,7 +39,7 @@ def read_csv_text(path: Path, *, encoding: str = "utf-8", delimiter: str = ",") 
             1 MB, the header has a name twice, rows are ragged, or there are no rows.
         ConfigError: The encoding is unknown.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     text = decode_text(data, encoding=encoding, name=path.name)
     del data
     _refuse_odd_text(text, path.name)
@@ -49,7 +49,15 @@ def read_csv_text(path: Path, *, encoding: str = "utf-8", delimiter: str = ",") 
     return body
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a table.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        # A pipe would wait for ever for someone to write.
+        raise DataError(f"Cannot read {path}: it is a folder or a device, not a file.")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from gorae.data.archives import extract_zip
-from gorae.data.csv_text import decode_text, guess_delimiter, read_csv_text
+from gorae.data.csv_text import decode_text, guess_delimiter, read_bytes, read_csv_text
 from gorae.data.listing import PictureFolder, is_picture, nfc, walk_files
 from gorae.errors import DataError, UserError
 
@@ -209,7 +209,7 @@ def _is_unpacked(path: str, places: Iterable[str]) -> bool:
 
 def _read_table(path: str, place: Path, *, encoding: str | None) -> FoundTable:
     """Read a CSV: as UTF-8 where it is that, else in the encoding that was asked for."""
-    data = place.read_bytes()
+    data = read_bytes(place)
     used = "utf-8"
     if encoding is not None:
         try:

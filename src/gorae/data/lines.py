@@ -146,17 +146,21 @@ def _join(table: pd.DataFrame, source: TableSource, pictures: PictureFolder) -> 
     numbers = table.index.tolist()
     is_folder = [_names_folder(name, hits) for name, hits in zip(names, found, strict=True)]
     problems: list[str] = []
-    refused: dict[str, list[int | str]] = {}
+    refused: dict[str, list[tuple[int | str, str]]] = {}
     ambiguous: list[int | str] = []
     example = ""
     for number, name, hits, folder in zip(numbers, names, found, is_folder, strict=True):
         reason = id_problem(name)
         if reason is not None:
-            refused.setdefault(reason, []).append(number)
+            refused.setdefault(reason, []).append((number, name))
         elif len(hits) > 1 and not folder:
             ambiguous.append(number)
             example = example or f"{name!r} may be {' or '.join(hits[:3])}"
-    problems += [f"{reason}: {at_rows(rows)}" for reason, rows in refused.items()]
+    problems += [
+        f"{len(cases)} names such as {cases[0][1][:80]!r} are not allowed, {reason}: "
+        f"{at_rows([number for number, _ in cases])}"
+        for reason, cases in refused.items()
+    ]
     if ambiguous:
         problems.append(
             f"{len(ambiguous)} names fit several pictures ({example}): {at_rows(ambiguous)}"

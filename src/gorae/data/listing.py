@@ -208,7 +208,4 @@ def list_pictures(folder: Path, images: str, *, extracted_root: Path) -> Picture
 
 def id_problem(name: str) -> str | None:
     """Why a table's name of a picture is refused; None where it may be looked up."""
-    if not name.strip():
-        return "the name of the picture is blank"
-    reason = unsafe_reason(name)
-    return None if reason is None else f"name {name[:80]!r} is not allowed: {reason}"
+    return "it is blank" if not name.strip() else unsafe_reason(name)

@@ -37,7 +37,7 @@ def read_test(
         problems.append(f"{test.images} holds no pictures to predict")
     row_ids = _row_ids(lines)
     if asked is not None and sample is not None:
-        wanted = [nfc(id_) for id_ in asked[sample.id_column].tolist()]
+        wanted = asked[sample.id_column].tolist()
         problems += _repeated_ids(wanted, asked.index.tolist(), sample.table)
         if not problems:
             row_ids, faults = _match_ids(row_ids, wanted, lines.name, sample.table)
@@ -73,14 +73,15 @@ def _row_ids(lines: Lines) -> list[str]:
     """The id of each line: the row column, else the table's name of the picture, else its own.
 
     A line that names a folder is as many rows as it has pictures unless a row column joins
-    them.
+    them. Ids stand as the table spells them: an organiser may compare bytes.
     """
     source = lines.source
     if source.row_column is not None:
-        return [nfc(text) for text in lines.column(source.row_column)]
+        spelled: dict[str, str] = {}
+        return [spelled.setdefault(nfc(id_), id_) for id_ in lines.column(source.row_column)]
     if source.image_column is None:
         return [nfc(file) for file in lines.files]
-    names = [nfc(text) for text in lines.column(source.image_column)]
+    names = lines.column(source.image_column)
     counts = Counter(lines.places)
     return [
         names[row] if counts[place] == 1 else nfc(lines.files[row])
@@ -89,8 +90,8 @@ def _row_ids(lines: Lines) -> list[str]:
 
 
 def _repeated_ids(ids: Sequence[str], numbers: Sequence[int], table: str) -> list[str]:
-    seen = Counter(ids)
-    rows = [number for id_, number in zip(ids, numbers, strict=True) if seen[id_] > 1]
+    seen = Counter(map(nfc, ids))
+    rows = [number for id_, number in zip(ids, numbers, strict=True) if seen[nfc(id_)] > 1]
     if not rows:
         return []
     return [f"{table}: {len(rows)} rows share an id with another row: {at_rows(rows)}"]
@@ -99,14 +100,16 @@ def _repeated_ids(ids: Sequence[str], numbers: Sequence[int], table: str) -> lis
 def _match_ids(
     row_ids: list[str], wanted: list[str], table: str, sample: str
 ) -> tuple[list[str], list[str]]:
-    """``row_ids`` in the sample's spelling (a picture's extension may differ), and problems."""
-    asked, given = set(wanted), set(row_ids)
+    """``row_ids`` in the spelling of the sample (Unicode form, extension), and problems."""
+    spelled = {nfc(id_): id_ for id_ in wanted}
+    names = [nfc(id_) for id_ in row_ids]
+    asked, given = set(spelled), set(names)
     if asked == given:
-        return row_ids, []
-    by_stem = {split_extension(id_)[0]: id_ for id_ in wanted}
+        return [spelled[name] for name in names], []
+    by_stem = {split_extension(name)[0]: id_ for name, id_ in spelled.items()}
     by_base = {stem.rpartition("/")[2]: id_ for stem, id_ in by_stem.items()}
     for spellings, short in ((by_stem, False), (by_base, True)):
-        keys = [split_extension(id_)[0] for id_ in row_ids]
+        keys = [split_extension(name)[0] for name in names]
         keys = [key.rpartition("/")[2] if short else key for key in keys]
         if set(keys) == set(spellings) and len(spellings) == len(asked) == len(given):
             return [spellings[key] for key in keys], []

@@ -13,15 +13,13 @@ from torch import nn
 
 from gorae.errors import ConfigError
 from gorae.models.network import ImageModel, LeNet5
+from gorae.models.plan import LENET5, TORCHVISION, is_user_class
 
 # Arguments that fetch weights or change what a network returns: settings of their own do so.
 RESERVED_ARGUMENTS = {
     *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
     *("weights", "weights_backbone", "progress", "num_classes", "features_only", "aux_logits"),
 }
-
-LENET5 = "lenet5"
-TORCHVISION = "torchvision/"
 
 
 def build_model(
@@ -74,11 +72,6 @@ def build_model(
             drop_rate=drop_rate,
             in_chans=in_chans,
         )
-
-
-def is_user_class(name: str) -> bool:
-    """Whether ``name`` means a class in a user's file (``file.py:Class``)."""
-    return ".py:" in name
 
 
 def check_name(name: str, *, folder: Path) -> None:

@@ -1,9 +1,5 @@
 """Pretrained weights of timm and torchvision: from their caches, or the network."""
 
-import os
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +8,11 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from gorae.errors import ConfigError, UserError
-from gorae.models.build import LENET5, TORCHVISION, is_user_class
+from gorae.errors import ConfigError
+from gorae.models.plan import LENET5, TORCHVISION, is_user_class
+from gorae.models.reach import not_fetched, require_answer
 from gorae.models.resolve import timm_config
 from gorae.models.weights import Weights, hash_state
-
-# Looking a host up can hang for longer than any socket's own limit, so the whole attempt is
-# given up after this time. TRUST T24 asks for an answer within 5 s.
-ANSWER_TIMEOUT_S = 3.0
 
 
 def fetch_weights(name: str, *, kwargs: Mapping[str, Any]) -> Weights:
@@ -60,14 +53,14 @@ def _fetch_timm(name: str, kwargs: Mapping[str, Any]) -> Weights:
         # Straight from the cache: asking the hub for news would wait for it when offline.
         overlay = {"file": str(cached), "hf_hub_id": None, "url": None}
     else:
-        _require_answer(constants.ENDPOINT if repository else url, name=name, expected=expected)
+        require_answer(constants.ENDPOINT if repository else url, name=name, expected=expected)
     try:
         network = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, **kwargs
         )
     # The hub's errors are children of OSError; a file that does not fit is a RuntimeError.
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise _not_fetched(name, expected, str(error).partition("\n")[0]) from error
+        raise not_fetched(name, expected, str(error).partition("\n")[0]) from error
     state: dict[str, Tensor] = network.state_dict()
     classifiers = config.get("classifier") or ()
     return Weights(
@@ -108,11 +101,11 @@ def _fetch_torchvision(name: str) -> Weights:
     best = models.get_model_weights(name).DEFAULT
     path = _torch_cache() / best.url.rpartition("/")[2]
     if not path.is_file():
-        _require_answer(best.url, name=TORCHVISION + name, expected=str(path))
+        require_answer(best.url, name=TORCHVISION + name, expected=str(path))
     try:
         state = best.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
-        raise _not_fetched(TORCHVISION + name, str(path), str(error)) from error
+        raise not_fetched(TORCHVISION + name, str(path), str(error)) from error
     transforms = best.transforms()
     size = transforms.crop_size[0]
     metadata = {
@@ -123,45 +116,3 @@ def _fetch_torchvision(name: str) -> Weights:
         "interpolation": transforms.interpolation.value,
     }
     return Weights(state, metadata, f"torchvision's weights {best}", hash_state(state))
-
-
-def _require_answer(url: str, *, name: str, expected: str) -> None:
-    """One quick attempt to reach the host of ``url``, so that nothing hangs offline.
-
-    Raises:
-        UserError: It does not answer in time.
-    """
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise _not_fetched(name, expected, "HF_HUB_OFFLINE is set")
-    answers: list[str] = []
-    attempt = threading.Thread(target=_ask, args=(url, answers), daemon=True)
-    attempt.start()
-    attempt.join(ANSWER_TIMEOUT_S)
-    if not answers:
-        raise _not_fetched(name, expected, f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
-    if answers[0]:
-        raise _not_fetched(name, expected, answers[0])
-
-
-def _ask(url: str, answers: list[str]) -> None:
-    """Append "" when the host of ``url`` answers, whatever it says, else the reason."""
-    parts = urlsplit(url)
-    request = urllib.request.Request(  # noqa: S310 - timm's and torchvision's own addresses
-        f"{parts.scheme}://{parts.netloc}/", method="HEAD"
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S):  # noqa: S310 - as above
-            answers.append("")
-    except urllib.error.HTTPError:
-        answers.append("")
-    except OSError as error:
-        answers.append(str(error))
-
-
-def _not_fetched(name: str, expected: str, reason: str) -> UserError:
-    return UserError(
-        f"The pretrained weights of {name} are not in the cache and cannot be fetched "
-        f"({reason}). Expected: {expected}. Go online once, copy that file from a machine "
-        "that has it, set model.weights to the path of a weight file, or start from random "
-        'weights with model.weights = "none".'
-    )

@@ -2,43 +2,18 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError, DataError
-from gorae.models.build import (
-    LENET5,
-    TORCHVISION,
-    build_model,
-    check_name,
-    is_user_class,
-)
+from gorae.models.build import build_model, check_name
 from gorae.models.hub import fetch_weights
 from gorae.models.network import ImageModel
+from gorae.models.plan import LENET5, TORCHVISION, ModelPlan, find_weights_file, is_user_class
 from gorae.models.resolve import library_pixels, read_metadata, resolve_pixels, timm_config
-from gorae.models.weights import Weights, find_weights_file, read_any_weights, use_weights
-
-
-@dataclass(frozen=True)
-class ModelPlan:
-    """What network is wanted, in the words of a recipe."""
-
-    name: str
-    """A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``."""
-    weights: str = "none"
-    """``hub``, ``none``, or the path of a weight file."""
-    num_outputs: int | None = None
-    """Outputs of a new head; None keeps the classifier that the weights bring."""
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the network's constructor."""
-    pixels: Mapping[str, Any] = field(default_factory=dict)
-    """The recipe's own fields of ``PixelSpec``; absent or None where it says nothing."""
-    drop_rate: float = 0.0
-    """Dropout before the head."""
-    seed: int = 0
-    """Seed of what starts random."""
+from gorae.models.weights import Weights, read_any_weights, use_weights
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError, DataError
-from gorae.models.build import LENET5, TORCHVISION, is_user_class
+from gorae.models.plan import (
+    LENET5,
+    TORCHVISION,
+    ModelPlan,
+    is_user_class,
+    read_weights_metadata,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,6 +81,24 @@ def resolve_pixels(
     if min(values["std"]) <= 0:
         raise ConfigError(f"pixels.std = {list(values['std'])}: each value must be above 0.")
     return PixelSpec(**values, sources=sources), notes
+
+
+def find_pixels(plan: ModelPlan, *, folder: Path) -> PixelSpec:
+    """The input of the network of ``plan``, without building it.
+
+    No library is asked, and none loaded, where the recipe and the weights say everything.
+    """
+    metadata = read_weights_metadata(plan, folder=folder)
+    said = {name for name in PIXEL_FIELDS if plan.pixels.get(name) is not None}
+    is_complete = said | set(metadata) >= set(PIXEL_FIELDS)
+    library: Mapping[str, Any] = {}
+    if not is_complete:
+        if plan.name != LENET5 and not is_user_class(plan.name):
+            from gorae.models.build import check_name
+
+            check_name(plan.name, folder=folder)
+        library = library_pixels(plan.name)
+    return resolve_pixels(plan.pixels, metadata, library)[0]
 
 
 def _differ(one: Any, other: Any) -> bool:

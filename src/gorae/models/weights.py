@@ -74,21 +74,6 @@ def read_weights(path: Path) -> Weights:
         ) from error
 
 
-def find_weights_file(value: str, *, folder: Path) -> Path:
-    """The file that a recipe's ``model.weights`` names, relative to the competition's folder.
-
-    Raises:
-        ConfigError: There is no such file.
-    """
-    path = folder / Path(value).expanduser()
-    if not path.is_file():
-        raise ConfigError(
-            f"model.weights = {value!r}: there is no file {path}. Give the path of a "
-            'safetensors, .pth or .pt file, or set it to "hub" or "none".'
-        )
-    return path
-
-
 def read_any_weights(path: Path) -> Weights:
     """The weights in a file of any format we read, told apart by its name.
 

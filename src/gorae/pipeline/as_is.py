@@ -73,7 +73,7 @@ def train_as_is(job: Job, loaded: LoadedModel) -> None:
             used=[CHECKPOINT],
             sizes=(0, int(valid.sum())),
             elapsed_s=elapsed_s / len(job.split.members()),
-            extra={},
+            extra={"class_table": {str(index): name for index, name in table.items()}},
         )
 
 

@@ -87,4 +87,8 @@ def split_key(context: Context, scan: pd.DataFrame, settings: SplitSettings) -> 
     frame = pd.concat([frame.reset_index(drop=True), hashes.reset_index(drop=True)], axis=1)
     frame = frame.sort_values("image_id")
     digest = sha256_bytes(frame.to_csv(index=False).encode("utf-8"))
-    return content_key([1, digest, settings.model_dump(mode="json"), context.competition.task])
+    # A column may be a group and a stratum at once, so the cells alone do not tell.
+    groups = list(context.tables.group_columns)
+    return content_key(
+        [1, digest, groups, settings.model_dump(mode="json"), context.competition.task]
+    )

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from gorae.ensemble import soft_vote
+from gorae.ensemble import assemble_oof, soft_vote
 from gorae.errors import DataError, UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json
@@ -56,9 +57,11 @@ def ensemble(
             f"Run {target.run_id} has no finished fold yet; `gorae run` goes on with it."
         )
     metric = competition_metric(context)
-    oof, fold_scores = _out_of_fold(context, folds, metric)
+    key = target.read_settings()["keys"]["split"]
+    contract = read_frame(context.workspace.splits / key / "folds.parquet")
+    oof, fold_scores = _out_of_fold(context, folds, metric, contract=contract)
     write_predictions(target.oof, oof)
-    result = _score(context, target, oof, metric)
+    result = _score(context, target, oof, metric, contract=contract)
     result |= {"fold_scores": fold_scores, "num_folds": len(folds)}
     result["elapsed_s"] = round(sum(m.read_record()["elapsed_s"] for m in members), 1)
     if len(context.tables.test):
@@ -66,10 +69,29 @@ def ensemble(
         write_predictions(target.test, test)
         result["fallback_rows"] = fallback
     write_json(target.result, result)
+    for warning in _doubts(context, result):
+        on_event(Event("warning", "ensemble", warning))
     low, high = result["interval"]
     text = f"{metric.name} {result['score']:.4f} (95 %: {low:.4f} to {high:.4f}), out of fold"
     on_event(Event("message", "ensemble", text))
     return EnsembleResult(target, result)
+
+
+def _doubts(context: Context, result: dict[str, Any]) -> list[str]:
+    """What the out-of-fold score does not know."""
+    doubts = []
+    form = context.competition.submission
+    if form is not None and form.unknown_label not in (None, *context.tables.classes):
+        doubts.append(
+            f"the out-of-fold score knows labels of the train table only: on a test set where "
+            f"{form.unknown_label} is right it says nothing, and the score there may be lower"
+        )
+    if result["num_rows_unscored"]:
+        doubts.append(
+            f"{result['num_rows_unscored']} train rows have no out-of-fold prediction and are "
+            "not in the score"
+        )
+    return doubts
 
 
 def _vote(member: Member, part: str) -> Predictions:
@@ -85,7 +107,7 @@ def _vote(member: Member, part: str) -> Predictions:
 
 
 def _out_of_fold(
-    context: Context, folds: Sequence[Member], metric: Metric
+    context: Context, folds: Sequence[Member], metric: Metric, *, contract: pd.DataFrame
 ) -> tuple[Predictions, list[float | None]]:
     """Each row once, predicted by members that never saw its group; and the score per fold."""
     how = context.competition.aggregate
@@ -94,15 +116,28 @@ def _out_of_fold(
     scores: list[float | None] = []
     for member in folds:
         per_image = _vote(member, "valid")
+        _require_held_out(member, per_image, folds=contract)
         rows = aggregate_rows(per_image, row_of.loc[list(per_image.ids)].tolist(), how=how)
         per_repeat.setdefault(member.read_record()["repeat"], []).append(rows)
         scores.append(_fold_score(context, rows, metric))
-    repeats = [concatenate(parts) for parts in per_repeat.values()]
-    order = [row for row in dict.fromkeys(row_of) if row in set(repeats[0].ids)]
-    if any(set(other.ids) != set(order) for other in repeats):
-        # A run that ran out of time may lack folds of its later repeats.
-        repeats = repeats[:1]
-    return soft_vote([repeat.select(order) for repeat in repeats]), scores
+    covered = [{id_ for part in parts for id_ in part.ids} for parts in per_repeat.values()]
+    order = [row for row in dict.fromkeys(row_of) if row in covered[0]]
+    # A run that ran out of time may lack folds of its later repeats: those do not count.
+    whole = [
+        p for p, ids in zip(per_repeat.values(), covered, strict=True) if ids == covered[0]
+    ]
+    return assemble_oof(whole, ids=order), scores
+
+
+def _require_held_out(member: Member, predicted: Predictions, *, folds: pd.DataFrame) -> None:
+    """What a member says out of fold is about exactly the images the contract kept from it."""
+    record = member.read_record()
+    place = (folds["repeat"] == record["repeat"]) & (folds["fold"] == record["fold"])
+    if set(predicted.ids) != set(folds.loc[place, "image_id"]):
+        raise DataError(
+            f"{member.path} predicts other images than the split kept out of its training. "
+            "Remove that folder and run `gorae train` again."
+        )
 
 
 def _fold_score(context: Context, rows: Predictions, metric: Metric) -> float | None:
@@ -114,12 +149,16 @@ def _fold_score(context: Context, rows: Predictions, metric: Metric) -> float | 
 
 
 def _score(
-    context: Context, run: RunFolder, oof: Predictions, metric: Metric
+    context: Context,
+    run: RunFolder,
+    oof: Predictions,
+    metric: Metric,
+    *,
+    contract: pd.DataFrame,
 ) -> dict[str, Any]:
     settings = run.read_settings()
-    folds = read_frame(context.workspace.splits / settings["keys"]["split"] / "folds.parquet")
     row_of = context.tables.train.set_index("image_id")["row_id"]
-    group_of_row = dict(zip(row_of.loc[folds["image_id"]], folds["group"], strict=True))
+    group_of_row = dict(zip(row_of.loc[contract["image_id"]], contract["group"], strict=True))
     groups = np.array([group_of_row[row] for row in oof.ids], dtype=np.int64)
     num_test = int(context.tables.test["row_id"].nunique())
     found = bootstrap(

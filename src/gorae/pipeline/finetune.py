@@ -86,22 +86,24 @@ def _train_member(
     data = _fold_data(job, train, valid)
     plan = _fit_plan(job, loaded, epochs=epochs or job.recipe.train.epochs)
     name = f"{member.name} ({progress[0] + 1} of {progress[1]})"
-    job.on_event(
-        Event("message", "train", f"{name}: {train.sum()} train, {valid.sum()} validate")
-    )
+    latest = ""
+
+    def on_epoch(row: Mapping[str, Any]) -> None:
+        nonlocal latest
+        latest = f", {_epoch(row)}"
 
     def on_step(done: int, total: int) -> None:
-        job.on_event(
-            Event("progress", "train", name, progress[0] * total + done, progress[1] * total)
-        )
+        passed, whole = progress[0] * total + done, progress[1] * total
+        job.on_event(Event("progress", "train", name + latest, passed, whole))
 
     control = Control(
         workers=job.recipe.train.workers,
         deadline=job.deadline,
         on_step=on_step,
-        on_epoch=lambda row: job.on_event(Event("message", "train", f"{name}: {_epoch(row)}")),
+        on_epoch=on_epoch,
     )
     result = fit_fold(network.model, data, plan=plan, folder=member.path, control=control)
+    job.on_event(Event("message", "train", f"{name}: {_outcome(result)}"))
     for note in result.notes:
         job.on_event(Event("warning", "train", f"{member.name}: {note}"))
     used = result.checkpoints[: job.recipe.predict.use_checkpoints]
@@ -125,8 +127,16 @@ def _target(result: FoldResult) -> dict[str, Any]:
 
 def _epoch(row: Mapping[str, Any]) -> str:
     score = row.get("score")
-    text = f"epoch {row['epoch']}, loss {row['train_loss']:.4f}"
-    return text if score is None else f"{text}, score {score:.4f}"
+    text = f"epoch {row['epoch']}"
+    return text if score is None else f"{text} scored {score:.4f}"
+
+
+def _outcome(result: FoldResult) -> str:
+    best, epochs = result.checkpoints[0], len(result.history)
+    if best.score is None:
+        return f"trained for {epochs} epochs"
+    why = {"finished": "", "patience": ", stopped early", "deadline": ", out of time"}
+    return f"score {best.score:.4f} at epoch {best.epoch} of {epochs}{why[result.stopped]}"
 
 
 def _fold_data(job: Job, train: Mask, valid: Mask) -> FoldData:

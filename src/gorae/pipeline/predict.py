@@ -1,7 +1,7 @@
 """Step ``predict``: a finished run on any new pictures."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,21 +30,22 @@ from gorae.models import (
     read_weights,
 )
 from gorae.models.weights import use_weights
-from gorae.pipeline.as_is import read_class_table
 from gorae.pipeline.job import KINDS
 from gorae.pipeline.network import (
     arithmetic_of,
     backbone_path,
     execution_of,
-    num_cores,
-    stored_short_side,
 )
+from gorae.pipeline.pixels import num_cores, stored_short_side
 from gorae.predictions import Predictions
 from gorae.stores.prepared import ensure_prepared
 from gorae.training.checkpoint import load_first_good, read_checkpoints
 from gorae.workspace import RunFolder, Workspace, read_head, read_predictions
 
 ImageLike = Path | str | Image.Image | NDArray[np.uint8]
+
+# Columns of the CSV beside the probabilities.
+_CSV_COLUMNS = ("image", "label", "problem")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ class LoadedRun:
         """
         found, failed = predict_images(self, images, on_event=on_event)
         if failed:
-            raise DataError(f"{len(failed)} pictures cannot be read:\n{list_problems(failed)}")
+            raise DataError(
+                f"{len(failed)} pictures cannot be read:\n{list_problems(_lines(failed))}"
+            )
         return found
 
 
@@ -142,21 +145,26 @@ def predict(
     on_event(Event("stage", "predict", f"predicting {images} with {target.run_id}"))
     found, failed = predict_images(loaded, images, on_event=on_event)
     write_text(path, _as_csv(loaded, found, failed))
-    for line in failed:
+    lines = _lines(failed)
+    for line in lines:
         on_event(Event("warning", "predict", f"not predicted: {line}"))
-    return PredictResult(path, found, failed)
+    return PredictResult(path, found, tuple(lines))
 
 
-def _as_csv(loaded: LoadedRun, found: Predictions, failed: Sequence[str]) -> str:
-    frame = found.to_frame().rename(columns={"id": "image"})
+def _lines(failed: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {problem}" for name, problem in failed.items()]
+
+
+def _as_csv(loaded: LoadedRun, found: Predictions, failed: Mapping[str, str]) -> str:
+    # A class may be called like a column of ours.
+    names = [f"class {name}" if name in _CSV_COLUMNS else name for name in found.columns]
+    frame = pd.DataFrame(found.values, columns=names)
     if loaded.task in ("multiclass", "ordinal"):
         best = found.values.argmax(axis=1)
-        frame.insert(1, "label", [found.columns[i] for i in best], allow_duplicates=True)
+        frame.insert(0, "label", [found.columns[i] for i in best])
+    frame.insert(0, "image", list(found.ids))
     if failed:
-        names = [line.partition(": ")[0] for line in failed]
-        problems = pd.DataFrame(
-            {"image": names, "problem": [x.partition(": ")[2] for x in failed]}
-        )
+        problems = pd.DataFrame({"image": list(failed), "problem": list(failed.values())})
         frame = pd.concat([frame, problems], ignore_index=True).sort_values("image")
     text: str = frame.to_csv(index=False, float_format="%.8g", lineterminator="\n")
     return text
@@ -164,15 +172,15 @@ def _as_csv(loaded: LoadedRun, found: Predictions, failed: Sequence[str]) -> str
 
 def predict_images(
     loaded: LoadedRun, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent
-) -> tuple[Predictions, tuple[str, ...]]:
-    """Predictions of the pictures that can be read, and a line for each that cannot."""
+) -> tuple[Predictions, dict[str, str]]:
+    """Predictions of the pictures that can be read, and what is wrong with each other one."""
     spec = run_spec(loaded.run)
     side = stored_short_side(loaded.recipe, spec)
     if not isinstance(images, (str, Path)) and not all(
         isinstance(i, (str, Path)) for i in images
     ):
         names, pixels = _from_memory(images, side, spec)
-        return _vote(loaded, spec, pixels, names, list(names), on_event), ()
+        return _vote(loaded, spec, pixels, names, list(names), on_event), {}
     with tempfile.TemporaryDirectory(prefix="gorae-predict-") as scratch:
         root, listing = _listed(images)
         prepared = ensure_prepared(
@@ -186,13 +194,15 @@ def predict_images(
             interpolation=spec.interpolation,
         )
         bad = prepared.scan["verdict"] == "quarantined"
-        failed = tuple(
-            f"{row.image_id}: {row.reason} ({row.detail})"
+        failed = {
+            row.image_id: f"{row.reason} ({row.detail})"
             for row in prepared.scan[bad].itertuples()
-        )
+        }
         good = prepared.scan[~bad]
         if good.empty:
-            raise DataError(f"None of the pictures can be read:\n{list_problems(failed)}")
+            raise DataError(
+                f"None of the pictures can be read:\n{list_problems(_lines(failed))}"
+            )
         found = _vote(
             loaded,
             spec,
@@ -360,12 +370,8 @@ def _finetuned(
 def _as_is(
     loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
 ) -> list[NDArray[np.float32]]:
-    assert loaded.recipe.model.class_table is not None
-    table = read_class_table(
-        loaded.workspace.folder / loaded.recipe.model.class_table,
-        num_model_classes=network.model.num_outputs,
-        classes=loaded.columns,
-    )
+    kept = loaded.run.members()[0].read_record()["class_table"]
+    table = {int(index): name for index, name in kept.items()}
     found = predict_probabilities(
         network.model,
         pictures,

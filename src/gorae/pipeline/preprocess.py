@@ -8,7 +8,7 @@ from gorae.config import Recipe
 from gorae.errors import DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.pipeline.context import open_context
-from gorae.pipeline.network import describe_pixels, input_pixels, prepare
+from gorae.pipeline.pixels import describe_pixels, input_pixels, prepare
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from gorae.config import resolve_recipe
 from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
-from gorae.pipeline.budget import plan_budget
 from gorae.pipeline.ensemble import ensemble
 from gorae.pipeline.init import Ask, init
 from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.report import report
 from gorae.pipeline.split import split
 from gorae.pipeline.submit import submit
-from gorae.pipeline.train import train
 from gorae.workspace import Workspace
 
 
@@ -102,12 +103,26 @@ def run(
         init(folder, encoding=encoding, answers=answers, ask=ask, on_event=listen)
     deadline = None
     if budget_s is not None:
+        from gorae.pipeline.budget import plan_budget
+
         deadline = started + budget_s
         settings = plan_budget(folder, recipe=settings, deadline=deadline, on_event=listen)
+    loading = Thread(target=_load_training, daemon=True)
+    loading.start()
     preprocess(folder, recipe=settings, on_event=listen)
     split(folder, recipe=settings, on_event=listen)
+    loading.join()
+    from gorae.pipeline.train import train
+
     trained = train(folder, recipe=settings, deadline=deadline, on_event=listen)
     return _finish(folder, trained.run_id, warnings, listen, started)
+
+
+def _load_training() -> None:
+    """torch and timm load for seconds: on another core, while child processes decode."""
+    # A broken installation is told where the module is asked for again.
+    with suppress(ImportError, OSError):
+        import_module("gorae.pipeline.train")
 
 
 def _finish(

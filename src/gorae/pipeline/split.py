@@ -114,7 +114,7 @@ def _require_separate_subjects(
     """A given hold-out or given folds must not cut a subject in two."""
     if kind == "given folds":
         given = table["fold"].to_numpy(np.int64)
-        check_folds(given[given >= 0], subjects[given >= 0])
+        check_folds(given[given >= 0], _names(context, table, subjects)[given >= 0])
     if kind == "given hold-out":
         held_out = (table["role"] == "holdout").to_numpy(bool)
         shared = np.intersect1d(subjects[held_out], subjects[~held_out])
@@ -128,6 +128,19 @@ def _require_separate_subjects(
                 f"train table, first with {names.iloc[0]}: its score would not be honest. Move "
                 "their pictures to one side, or correct train.group_columns."
             )
+
+
+def _names(
+    context: Context, table: pd.DataFrame, subjects: NDArray[np.int64]
+) -> NDArray[np.object_]:
+    """What a user calls the subject of each image: the value of its first group column."""
+    columns = context.tables.group_columns
+    column = columns[0] if columns else "row_id"
+    called = table[column].groupby(subjects).transform("first")
+    names: NDArray[np.object_] = (f"{column.removeprefix(META_PREFIX)} " + called).to_numpy(
+        object
+    )
+    return names
 
 
 def _folds(
@@ -145,7 +158,9 @@ def _folds(
     if kind == "given folds":
         return np.where(table["role"] == "train", table["fold"], -1).astype(np.int64)
     candidate = (table["role"] == "train").to_numpy(bool)
-    strata = _strata(context, table, truth, settings)[candidate]
+    strata = None
+    if settings.stratify:
+        strata = _strata(context, table, truth, settings)[candidate]
     keys = table["image_id"][candidate].tolist()
     folds = np.full(len(table), -1, dtype=np.int64)
     if kind == "holdout":
@@ -164,8 +179,6 @@ def _strata(
     context: Context, table: pd.DataFrame, truth: NDArray[Any], settings: SplitSettings
 ) -> NDArray[np.int64]:
     """Columns whose shares are kept even, (N, S)."""
-    if not settings.stratify:
-        return np.zeros((len(table), 1), dtype=np.int64)
     if context.competition.task == "regression":
         labels = bin_targets(truth, num_bins=10)
     else:
@@ -203,8 +216,8 @@ def _record(
     crossing = _left_out(folds)
     if crossing:
         warnings.append(
-            f"{crossing} pictures equal one that validates; they are left out of that fold's "
-            "training"
+            f"{crossing} pictures share a group (equal pictures, or one subject) with one that "
+            "validates in another part; they are left out of the training there"
         )
     return {
         "kind": kind,
@@ -244,10 +257,11 @@ def _label_text(context: Context, table: pd.DataFrame) -> pd.Series:
 
 
 def _left_out(folds: pd.DataFrame) -> int:
-    """Pictures that train nowhere a member of their group validates, beyond their own fold."""
+    """Pictures that must not train in a fold, or at all, where they do not validate either."""
     first = folds[folds["repeat"] == 0]
-    spread = first.groupby("group")["fold"].transform("nunique")
-    return int((spread > 1).sum())
+    validates = first["fold"].where(first["fold"] >= 0)
+    held_out_in = validates.groupby(first["group"]).transform("nunique")
+    return int((held_out_in > validates.notna()).sum())
 
 
 def _sentence(made: Split) -> str:

@@ -30,11 +30,12 @@ from gorae.pipeline.network import (
     arithmetic_of,
     choose_arithmetic,
     load_network,
-    prepare,
     weights_key,
 )
+from gorae.pipeline.pixels import prepare
 from gorae.pipeline.runs import find_or_make_run, recorded
 from gorae.pipeline.scores import competition_metric
+from gorae.training.evaluate import Arithmetic
 from gorae.workspace import RunFolder
 
 TRAINERS = {"frozen": train_frozen, "finetune": train_finetune, "as_is": train_as_is}
@@ -83,13 +84,14 @@ def train(
     context = open_context(folder)
     require_trainable(context)
     metric = competition_metric(context)
+    on_event(Event("stage", "network", f"loading {recipe.model.name}"))
     loaded = load_network(context, recipe)
     for note in loaded.notes:
-        on_event(Event("message", "train", note))
+        on_event(Event("message", "network", note))
     prepared = prepare(context, recipe, loaded.spec, on_event=on_event)
     scan = read_scan(context)
     made = read_split(context, scan, recipe.split)
-    weights = weights_key(context, recipe, loaded)
+    weights = weights_key(recipe, loaded, folder=context.workspace.folder)
     run = find_or_make_run(
         context.workspace,
         recipe,
@@ -101,6 +103,8 @@ def train(
         },
         choices=lambda: _choices(context, recipe, loaded),
     )
+    arithmetic = arithmetic_of(run)
+    on_event(Event("message", "network", _computed_in(run, arithmetic)))
     with exclusive_lock(run.lock, purpose=f"training {run.run_id}"):
         sweep_temporaries(run.path)
         listen = recorded(run, on_event)
@@ -113,7 +117,7 @@ def train(
             metric=metric,
             spec=loaded.spec,
             pixels=prepared.pixels,
-            arithmetic=arithmetic_of(run),
+            arithmetic=arithmetic,
             train=_train_table(context, scan, made),
             truth=context.truth[usable(scan, context.tables.train["image_id"])],
             test=_test_table(context, scan),
@@ -122,6 +126,13 @@ def train(
         )
         TRAINERS[recipe.model.use](job, loaded)
     return TrainResult(run, len(run.members()))
+
+
+def _computed_in(run: RunFolder, arithmetic: Arithmetic) -> str:
+    text = f"computing in {arithmetic.precision} on {arithmetic.device}"
+    measured = run.read_settings()["choices"]["arithmetic"].get("images_per_s", {})
+    speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in measured.items())
+    return f"{text} (images/s measured: {speeds})" if speeds else text
 
 
 def _choices(context: Context, recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:

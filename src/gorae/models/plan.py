@@ -1,0 +1,75 @@
+"""What network is wanted, in words: its name, weights and pixels. Without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from gorae.errors import ConfigError, StorageError
+
+LENET5 = "lenet5"
+TORCHVISION = "torchvision/"
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What network is wanted, in the words of a recipe."""
+
+    name: str
+    """A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``."""
+    weights: str = "none"
+    """``hub``, ``none``, or the path of a weight file."""
+    num_outputs: int | None = None
+    """Outputs of a new head; None keeps the classifier that the weights bring."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the network's constructor."""
+    pixels: Mapping[str, Any] = field(default_factory=dict)
+    """The recipe's own fields of ``PixelSpec``; absent or None where it says nothing."""
+    drop_rate: float = 0.0
+    """Dropout before the head."""
+    seed: int = 0
+    """Seed of what starts random."""
+
+
+def is_user_class(name: str) -> bool:
+    """Whether ``name`` means a class in a user's file (``file.py:Class``)."""
+    return ".py:" in name
+
+
+def find_weights_file(value: str, *, folder: Path) -> Path:
+    """The file that a recipe's ``model.weights`` names, relative to the competition's folder.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    path = folder / Path(value).expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"model.weights = {value!r}: there is no file {path}. Give the path of a "
+            'safetensors, .pth or .pt file, or set it to "hub" or "none".'
+        )
+    return path
+
+
+def read_weights_metadata(plan: ModelPlan, *, folder: Path) -> dict[str, str]:
+    """What the weight file of ``plan`` says of itself; nothing where there is no such file.
+
+    Raises:
+        ConfigError: There is no such file.
+        StorageError: It is damaged.
+    """
+    if plan.weights in ("hub", "none"):
+        return {}
+    path = find_weights_file(plan.weights, folder=folder)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="numpy") as handle:
+            return dict(handle.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise StorageError(
+            f"Cannot read the weights in {path}: {error}. The file is damaged or no "
+            "safetensors file; copy or download it again."
+        ) from error
