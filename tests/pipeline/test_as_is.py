@@ -48,7 +48,7 @@ def competition(make_competition: Make) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = timm.create_model("test_resnet", num_classes=5)
-        torch.nn.init.normal_(network.get_classifier().weight)
+        torch.nn.init.normal_(network.state_dict()["fc.weight"])
     save_file(network.state_dict(), folder / "망.safetensors")
     write_table(folder, {0: "원", 1: "상자", 3: "원"})
     return folder
@@ -58,7 +58,9 @@ def test_classes_of_the_network_answer_for_those_of_the_competition(competition:
     result = run_as_is(competition)
     target = Workspace(competition).run(result.run_id)
     oof, test = read_predictions(target.oof), read_predictions(target.test)
-    assert sorted(oof.ids) == sorted(f"train/{s:03d}_{i}.png" for s in range(12) for i in range(2))
+    assert sorted(oof.ids) == sorted(
+        f"train/{s:03d}_{i}.png" for s in range(12) for i in range(2)
+    )
     assert oof.columns == ("상자", "원")
     assert np.ptp(oof.values[:, 0]) > 0.01, "the pictures differ"
     # The other way round: the same probabilities in the other columns.
@@ -99,9 +101,9 @@ def test_a_class_table_that_cannot_be_used(competition: Path, text: str, words: 
 
 def test_what_as_is_cannot_do_says_so(competition: Path) -> None:
     without = [change for change in AS_IS if "class_table" not in change]
-    with pytest.raises(ConfigError, match="needs model.class_table: a CSV with the columns"):
+    with pytest.raises(ConfigError, match=r"needs model\.class_table: a CSV with the columns"):
         run(competition, preset="quick", overrides=without)
-    with pytest.raises(ConfigError, match='nothing is trained with model.use = "as_is"'):
+    with pytest.raises(ConfigError, match=r'nothing is trained with model\.use = "as_is"'):
         run(competition, preset="quick", overrides=AS_IS, refit=True)
     with pytest.raises(ConfigError, match="predicts the classes the weights were made for"):
         run_as_is(competition, "model.weights=none")

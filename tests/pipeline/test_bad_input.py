@@ -56,6 +56,21 @@ def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], Any
     return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
 
 
+def in_turn(*changes: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """Several changes, one after the other."""
+
+    def change(folder: Path) -> None:
+        for each in changes:
+            each(folder)
+
+    return change
+
+
+def remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink()
+
+
 def declare(folder: Path, line: str = "") -> None:
     """Recognise the folder, then add a line to its competition.toml."""
     init(folder)
@@ -101,10 +116,7 @@ BAD_TABLES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "2 lines give one picture different labels: rows 2, 26",
     ),
     "most pictures missing": (
-        lambda folder: (
-            declare(folder),
-            [path.unlink() for path in sorted((folder / "train").iterdir())[:15]],
-        ),
+        in_turn(declare, lambda folder: remove(sorted((folder / "train").iterdir())[:15])),
         "15 of 24 lines of train.csv have no picture in",
     ),
     "no pictures": (lambda folder: shutil.rmtree(folder / "train"), "No layout was recognised"),
@@ -125,9 +137,9 @@ BAD_TABLES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "written in 2 ways",
     ),
     "unknown class": (
-        lambda folder: (
-            declare(folder, 'classes = ["상자", "원"]'),
-            put("label", row_5="삼각형", row_7="별")(folder),
+        in_turn(
+            lambda folder: declare(folder, 'classes = ["상자", "원"]'),
+            put("label", row_5="삼각형", row_7="별"),
         ),
         "2 labels ('삼각형', '별') are not among the 2 classes (상자, 원): rows 5, 7",
     ),
@@ -149,7 +161,10 @@ BAD_TABLES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "path of Windows": (put("id", row_3="C:\\그림.png"), "it is absolute: row 3"),
     "empty table": (rewrite("train.csv", lambda data: b""), "train.csv is empty"),
     "header only": (rewrite("train.csv", lambda d: d.split(b"\n")[0] + b"\n"), "a header only"),
-    "empty sample": (rewrite("sample_submission.csv", lambda d: b"id,label\n"), "a header only"),
+    "empty sample": (
+        rewrite("sample_submission.csv", lambda d: b"id,label\n"),
+        "a header only",
+    ),
     "sample ids twice": (
         rewrite("sample_submission.csv", lambda data: data + "t0,원\n".encode()),
         "2 rows share an id with another row: rows 2, 6",
@@ -159,16 +174,16 @@ BAD_TABLES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "train has 1 class (원): there is nothing to tell apart",
     ),
     "fewer groups than folds": (
-        lambda folder: (
-            declare(folder),
-            edit(folder / "train.csv", lambda table: table.assign(subject="s1")),
+        in_turn(
+            declare,
+            lambda folder: edit(folder / "train.csv", lambda t: t.assign(subject="s1")),
         ),
         "Cannot make 2 folds from 1 groups: each fold needs one of its own",
     ),
     "pipe as a table": (
-        lambda folder: (
-            (folder / "train.csv").unlink(),
-            os.mkfifo(folder / "train.csv"),
+        in_turn(
+            lambda folder: remove([folder / "train.csv"]),
+            lambda folder: os.mkfifo(folder / "train.csv"),
         ),
         "it is a folder or a device, not a file",
     ),
@@ -176,9 +191,7 @@ BAD_TABLES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_TABLES)
-def test_a_table_that_cannot_be_used(
-    make_competition: Make, gorae_cli: Cli, name: str
-) -> None:
+def test_a_table_that_cannot_be_used(make_competition: Make, gorae_cli: Cli, name: str) -> None:
     break_it, words = BAD_TABLES[name]
     folder = make_competition(12, 4)
     break_it(folder)
@@ -258,13 +271,13 @@ def test_missing_and_unlisted_pictures_are_counted(
     shutil.copy(folder / "train" / "000_0.png", folder / "train" / "덤.png")
     result = run_quick(folder)
     text = "\n".join(result.warnings)
-    assert "1 of 24 lines of train.csv have no picture in train: row 9; they are left out" in text
+    assert (
+        "1 of 24 lines of train.csv have no picture in train: row 9; they are left out" in text
+    )
     assert "1 pictures in train belong to no line of a table or match no label: 덤.png" in text
 
 
-def test_test_ids_that_train_uses_too_are_noted(
-    make_competition: Make, run_quick: Run
-) -> None:
+def test_test_ids_that_train_uses_too_are_noted(make_competition: Make, run_quick: Run) -> None:
     folder = make_competition(12, 4)
     (folder / "test" / "t0.png").rename(folder / "test" / "000_0.png")
     edit(folder / "sample_submission.csv", lambda t: t.assign(id=["000_0", "t1", "t2", "t3"]))
@@ -334,9 +347,23 @@ def test_bad_pictures_are_left_out_counted_and_named(
     assert "1 of 60 lines of train.csv have no picture" in text
     assert scan.loc["train/029_0.png", "verdict"] == "note"
     oof = read_predictions(Workspace(folder).run(result["run_id"]).oof)
-    assert set(oof.ids) == {f"train/{s:03d}_{i}.png" for s in range(30) for i in range(2)} - set(
-        reasons
-    )
+    assert set(oof.ids) == {
+        f"train/{s:03d}_{i}.png" for s in range(30) for i in range(2)
+    } - set(reasons)
+
+
+def test_equal_pictures_in_train_and_test_are_told(
+    make_competition: Make, run_quick: Run
+) -> None:
+    folder = make_competition(12, 4)
+    first = folder / "train" / "000_0.png"
+    shutil.copy(first, folder / "test" / "t0.png")
+    # Equal pixels in another encoding, of a box under the label of a disc.
+    Image.open(first).save(folder / "train" / "001_0.bmp")
+    (folder / "train" / "001_0.png").unlink()
+    text = "\n".join(run_quick(folder).warnings)
+    assert "1 test pictures have the pixels of a train picture, first test/t0.png" in text
+    assert "2 train pictures have the pixels of another one with another label" in text
 
 
 def test_all_test_pictures_broken_gives_the_prior_everywhere(
@@ -372,7 +399,9 @@ def test_one_picture_per_class_still_ends_in_a_submission(
     folder = make_competition(12, 4)
     edit(
         folder / "train.csv",
-        lambda table: table.assign(label=[f"이름{i}" for i in range(24)]).drop(columns="subject"),
+        lambda table: table.assign(label=[f"이름{i}" for i in range(24)]).drop(
+            columns="subject"
+        ),
     )
     edit(folder / "sample_submission.csv", lambda table: table.assign(label="이름0"))
     said = gorae_cli("run", folder, "--json", recipe=True)
@@ -454,6 +483,30 @@ def test_unknown_keys_of_competition_toml_are_named_at_once(
     assert settings.read_text("utf-8") == "name = \n"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('metric = "accuracy"', 'metric = "rmse"', "Metric rmse does not fit task multiclass"),
+        ('metric = "accuracy"', 'metric = "없음.py:점수"', "없음.py"),
+        ('kind = "label"', 'kind = "value"', "kind 'value' does not belong to task"),
+        ('kind = "label"', 'kind = "probability"', "column 'label' is not a class"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_told_before_any_work(
+    make_competition: Make, gorae_cli: Cli, old: str, new: str, words: str
+) -> None:
+    folder = make_competition(6, 4)
+    declare(folder)
+    settings = folder / "competition.toml"
+    text = settings.read_text("utf-8")
+    assert old in text
+    settings.write_text(text.replace(old, new), "utf-8")
+    said = gorae_cli("run", folder, recipe=True)
+    assert said.code == 64
+    assert words in said.err
+    assert not (folder / ".gorae").exists()
+
+
 def test_an_open_question_is_an_error_where_nobody_can_answer(
     make_competition: Make, gorae_cli: Cli
 ) -> None:
@@ -485,10 +538,10 @@ def test_weights_of_the_hub_offline_are_a_quick_message(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a small file system of its own")
-def test_a_full_disk_is_said_and_the_same_command_goes_on(
+def test_a_disk_without_room_is_said_before_it_is_full(
     make_competition: Make, tmp_path: Path
 ) -> None:
-    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine does not let a user mount")
     folder = make_competition(12, 4)
     small = tmp_path / "작은 디스크"
@@ -499,6 +552,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(
     )
     said = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script, "sh", str(folder), str(small), sys.executable],
+        check=False,
         capture_output=True,
         text=True,
     )

@@ -86,7 +86,7 @@ def test_a_class_may_be_called_like_a_column_of_the_file(
         (folder / name).write_text(text, "utf-8")
     run_quick(folder)
     images = new_pictures(folder)
-    said = gorae_cli("predict", "--images", images, "--folder", folder, "--json")
+    said = gorae_cli("predict", "0001", "--images", images, "--folder", folder, "--json")
     assert said.code == 0, said.err
     row = rows_of(Path(said.json["predictions"]))["안쪽/t0.png"]
     assert set(row) == {"image", "label", "class label", "class problem", "problem"}
@@ -113,15 +113,15 @@ def test_what_cannot_be_predicted_says_so(
     make_competition: Make, run_quick: Run, gorae_cli: Cli, tmp_path: Path
 ) -> None:
     folder = make_competition(12, 4)
-    said = gorae_cli("predict", "--images", folder / "test", "--folder", folder)
+    said = gorae_cli("predict", "0001", "--images", folder / "test", "--folder", folder)
     assert said.code == 64
     assert "There is no run in" in said.err
     result = run_quick(folder)
     at = Workspace(folder).run(result.run_id).path
     for arguments, code, words in (
         (["9999"], 64, "'9999' is no run here. Runs: 0001-quick-lenet5"),
-        (["--images", tmp_path / "없음"], 64, "There is no folder"),
-        (["--images", at], 65, "There are no pictures in"),
+        (["0001", "--images", tmp_path / "없음"], 64, "There is no folder"),
+        (["0001", "--images", at], 65, "There are no pictures in"),
     ):
         images = [] if "--images" in arguments else ["--images", folder / "test"]
         said = gorae_cli("predict", *arguments, *images, "--folder", folder)
@@ -138,7 +138,7 @@ def test_what_cannot_be_predicted_says_so(
     with pytest.raises(DataError, match="A path is listed twice"):
         loaded.predict([picture, picture])
     with pytest.raises(DataError, match="Picture 0 is float64"):
-        loaded.predict([np.zeros((4, 4, 3))])
+        loaded.predict([np.zeros((4, 4, 3))])  # type: ignore[list-item]  # the wrong type is meant
     with pytest.raises(UserError, match="There is no finished run in"):
         gorae.load_run(folder)
 

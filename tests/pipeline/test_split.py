@@ -134,6 +134,9 @@ def test_given_folds_are_honoured(make_competition: Make) -> None:
     made = split_of(folder)
     assert made.record["kind"] == "given folds"
     assert made.record["num_folds"] == 3
+    assert "split.num_folds have no effect: the competition has given folds" in " ".join(
+        made.record["warnings"]
+    )
     fold = fold_of(made)
     assert (fold == fold.index.str.extract(r"(\d{3})_", expand=False).astype(int) % 3).all()
 
@@ -250,6 +253,17 @@ def test_extra_pictures_train_and_never_validate(make_competition: Make) -> None
         assert ("extra/x0.png" in trained) == (fold["train/004_0.png"] != number)
         assert ("extra/x1.png" in trained) == (fold["train/006_0.png"] != number)
     assert "2 pictures share a group" in " ".join(made.record["warnings"])
+
+
+def test_a_validation_set_that_cannot_be_read_is_not_passed_over(
+    make_competition: Make,
+) -> None:
+    folder = make_competition()
+    with_holdout(folder, range(14, 20))
+    for path in (folder / "valid").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="None of the pictures of the given validation set"):
+        split_of(folder)
 
 
 # Kinds

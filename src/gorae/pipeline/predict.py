@@ -195,7 +195,7 @@ def predict_images(
         )
         bad = prepared.scan["verdict"] == "quarantined"
         failed = {
-            row.image_id: f"{row.reason} ({row.detail})"
+            str(row.image_id): f"{row.reason} ({row.detail})"
             for row in prepared.scan[bad].itertuples()
         }
         good = prepared.scan[~bad]
@@ -255,6 +255,8 @@ def _listed(images: Path | str | Sequence[ImageLike]) -> tuple[Path, pd.DataFram
             raise DataError(f"There are no pictures in {images}.")
         return root, pd.DataFrame({"image_id": names, "path": names})
     paths = [Path(str(image)).absolute() for image in images]
+    if not paths:
+        raise DataError("There are no pictures to predict.")
     if len(set(paths)) != len(paths):
         raise DataError("A path is listed twice.")
     relative = [str(path.relative_to(path.anchor)) for path in paths]

@@ -58,6 +58,12 @@ def _make(
         raise DataError(
             "None of the training pictures can be read; .gorae/scan.parquet says why."
         )
+    if _holds_out(context.tables.train) and not _holds_out(table):
+        raise DataError(
+            "None of the pictures of the given validation set can be read; "
+            ".gorae/scan.parquet says why. Mend them, or remove [holdout] from "
+            "competition.toml to have folds made."
+        )
     truth = context.truth[readable]
     kind = _kind(table, settings)
     subjects = join_groups(table["row_id"], *(table[c] for c in context.tables.group_columns))
@@ -82,7 +88,7 @@ def _make(
 
 
 def _kind(table: pd.DataFrame, settings: SplitSettings) -> str:
-    has_holdout = bool((table["role"] == "holdout").any())
+    has_holdout = _holds_out(table)
     has_folds = bool((table["fold"] >= 0).any())
     if settings.kind != "auto":
         if has_holdout:
@@ -95,6 +101,10 @@ def _kind(table: pd.DataFrame, settings: SplitSettings) -> str:
     if has_holdout:
         return "given hold-out"
     return "given folds" if has_folds else "kfold"
+
+
+def _holds_out(table: pd.DataFrame) -> bool:
+    return bool((table["role"] == "holdout").any())
 
 
 def _groups(context: Context, table: pd.DataFrame, scan: pd.DataFrame) -> NDArray[np.int64]:
@@ -212,7 +222,7 @@ def _record(
         first["fold"].to_numpy(np.int64)[validates],
         {name: column[validates].tolist() for name, column in columns.items()},
     )
-    warnings = _missing_from_training(context, table, first)
+    warnings = _missing_from_training(context, table, first) + _unused(settings, kind)
     crossing = _left_out(folds)
     if crossing:
         warnings.append(
@@ -230,6 +240,15 @@ def _record(
         "balance": shares.to_dict(orient="records"),
         "warnings": list(warnings),
     }
+
+
+def _unused(settings: SplitSettings, kind: str) -> list[str]:
+    """Settings that were asked for and have no say where the competition gives its parts."""
+    if not kind.startswith("given"):
+        return []
+    chosen = settings.model_fields_set & {"num_folds", "repeats", "seed", "stratify_columns"}
+    names = ", ".join(f"split.{name}" for name in sorted(chosen))
+    return [f"{names} have no effect: the competition has {kind}"] if names else []
 
 
 def _missing_from_training(

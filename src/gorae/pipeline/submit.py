@@ -124,4 +124,6 @@ def _write(
 def _number(workspace: Workspace) -> int:
     """One more than any number that was given, also to files that are gone."""
     there = [path.name for path in workspace.submissions.glob("submission-*.csv")]
-    return next_number(there + [Path(line["path"]).name for line in read_lines(workspace.ledger)])
+    return next_number(
+        there + [Path(line["path"]).name for line in read_lines(workspace.ledger)]
+    )

@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from gorae.errors import UserError
 
@@ -48,21 +51,55 @@ def open_feed(
 
     def read() -> Iterator[Batch]:
         nonlocal loader
-        num_read = 0
+        num_read, reason = 0, None
         try:
-            for batch in loader:
+            for batch in _watched(loader):
                 yield batch
                 num_read += 1
-        # Torch has no class of its own for the death, the silence and the error of a worker.
-        except (RuntimeError, UserError) as error:
-            if loader.num_workers == 0 or "DataLoader" not in str(error):
+        # Torch has no class of its own for the death, the silence and the error of a worker; a
+        # batch whose worker died on the way is a broken connection.
+        except (RuntimeError, UserError, OSError, EOFError) as error:
+            is_of_worker = isinstance(error, OSError | EOFError) or "DataLoader" in str(error)
+            if loader.num_workers == 0 or not is_of_worker:
                 raise
-            reason = str(error).strip().splitlines()[0]
-            on_note(f"Worker processes were given up, training goes on without: {reason}")
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if reason is not None:
+            # Outside the except clause, whose traceback would keep the old loader alive: as
+            # long as it lives, torch raises for its dead worker at the end of any child.
             loader = _build_loader(dataset, keys, workers=0, pin_memory=pin_memory)
+            on_note(f"Worker processes were given up, training goes on without: {reason}")
             yield from itertools.islice(loader, num_read, None)
 
     return read
+
+
+def _watched(loader: DataLoader[tuple[Tensor, int]]) -> Iterator[Batch]:
+    """The batches of ``loader``; the death of a worker is raised while waiting, not later.
+
+    torch raises for a dead worker from a signal handler, wherever the process is: in the midst
+    of a training step, which cannot be undone. Here it does so inside ``next`` only.
+    """
+    batches = iter(loader)
+    if loader.num_workers == 0 or current_thread() is not main_thread():
+        yield from batches
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    while True:
+        signal.signal(signal.SIGCHLD, _raise_for_dead_worker)
+        try:
+            # It may have died while nobody watched.
+            _raise_for_dead_worker(signal.SIGCHLD, None)
+            batch = next(batches, None)
+        finally:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if batch is None:
+            return
+        yield batch
+
+
+def _raise_for_dead_worker(number: int, frame: FrameType | None) -> None:
+    # torch has no public name for what its own handler does.
+    signal_handling._error_if_any_worker_fails()  # type: ignore[attr-defined]
 
 
 def _build_loader(
