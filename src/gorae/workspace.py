@@ -125,6 +125,11 @@ class RunFolder:
         return self.path / "run.toml"
 
     @property
+    def recipe(self) -> Path:
+        """recipe.toml: what was asked for; `gorae run --recipe` with it makes the run again."""
+        return self.path / "recipe.toml"
+
+    @property
     def environment(self) -> Path:
         """env.json: versions and machine."""
         return self.path / "env.json"

@@ -343,7 +343,7 @@ def test_bad_pictures_are_left_out_counted_and_named(
     # A folder in the place of a picture is no file for the table to find.
     folders = {name for name, reason in reasons.items() if Path(folder, name).is_dir()}
     assert found == {name: r for name, r in reasons.items() if name not in folders}
-    assert f"{len(found)} pictures cannot be read ({len(found)} train, 0 test)" in text
+    assert f"{len(found)} pictures cannot be read: {len(found)} of train" in text
     assert "1 of 60 lines of train.csv have no picture" in text
     assert scan.loc["train/029_0.png", "verdict"] == "note"
     oof = read_predictions(Workspace(folder).run(result["run_id"]).oof)
@@ -375,7 +375,7 @@ def test_all_test_pictures_broken_gives_the_prior_everywhere(
     said = gorae_cli("run", folder, "--json", recipe=True)
     assert said.code == 0, said.err
     text = "\n".join(said.json["warnings"])
-    assert "4 pictures cannot be read (0 train, 4 test)" in text
+    assert "4 pictures cannot be read: 0 of train, left out, and 4 of test" in text
     assert "4 of 4 rows hold the class prior" in text
     target = Workspace(folder).run(said.json["run_id"])
     np.testing.assert_allclose(read_predictions(target.test).values, 0.5, atol=1e-6)

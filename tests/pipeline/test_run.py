@@ -159,7 +159,7 @@ def test_a_broken_test_picture_gets_the_prior_and_is_named(make_competition: Mak
     np.testing.assert_allclose(np.sort(values["t3"]), np.sort([19 / 39, 20 / 39]), atol=1e-6)
     assert json.loads(target.result.read_text("utf-8"))["fallback_rows"] == ["t3", "t5"]
     text = "\n".join(result.warnings)
-    assert "2 pictures cannot be read (1 train, 1 test)" in text
+    assert "2 pictures cannot be read: 1 of train, left out, and 1 of test" in text
     assert "2 of 8 rows hold the class prior" in text
 
 

@@ -104,12 +104,7 @@ def init(
         answers = parse_answers(answer)
         from gorae.pipeline.init import init as step_init
 
-        return step_init(
-            target,
-            encoding=encoding,
-            answers=answers,
-            ask=screen.ask,
-            on_event=screen.on_event,
-        )
+        # Its result shows the evidence; no need to tell it twice.
+        return step_init(target, encoding=encoding, answers=answers, ask=screen.ask)
 
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=show.show_init)

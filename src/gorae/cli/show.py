@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,21 +40,16 @@ _MARKS = {
 }
 
 
-def facts(title: str, rows: Iterable[Row]) -> Table:
-    """A titled list of names and values; values wrap under themselves."""
-    grid = Table(
-        title=Text(safe_line(title), style="bold"),
-        title_justify="left",
-        show_header=False,
-        box=None,
-        padding=(0, 2, 0, 0),
-        pad_edge=False,
-    )
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(name, value if isinstance(value, Text) else Text(safe(value)))
-    return grid
+def facts(title: str, rows: Iterable[Row]) -> Text:
+    """A titled list of names and values; nothing is cut, so that paths can be copied whole."""
+    listed = list(rows)
+    width = max((cell_len(name) for name, _ in listed), default=0)
+    lines = [Text(safe_line(title), style="bold")]
+    for name, value in listed:
+        shown = value if isinstance(value, Text) else Text(safe(value))
+        padding = " " * (width - cell_len(name) + 2)
+        lines.append(Text.assemble((name, "dim"), padding, shown))
+    return Text("\n").join(lines)
 
 
 def shown_path(path: Path | str) -> str:
@@ -80,7 +76,7 @@ def show_next(console: Console, command: str, why: str) -> None:
 def show_run(console: Console, result: "RunResult", *, folder: Path) -> None:
     """The score, where everything lies, and what to type next."""
     console.print()
-    console.print(facts(result.run_id, _run_rows(result)))
+    console.print(facts(result.run_id, _run_rows(result)), soft_wrap=True)
     show_warnings(console, result.warnings)
     show_next(console, _command("board", folder), "ranks the runs")
 
@@ -128,7 +124,10 @@ def show_demo(console: Console, result: "DemoResult") -> None:
         f"  on {result.num_hidden} digits whose labels were in no file",
     )
     console.print()
-    console.print(facts("handwritten digits", [rows[0], ("hidden part", hidden), *rows[1:]]))
+    console.print(
+        facts("handwritten digits", [rows[0], ("hidden part", hidden), *rows[1:]]),
+        soft_wrap=True,
+    )
     show_warnings(console, result.run.warnings)
     show_next(console, "gorae run FOLDER", "does the same with your pictures")
 
@@ -143,7 +142,7 @@ def show_init(console: Console, result: "InitResult") -> None:
         *[("because" if i == 0 else "", line) for i, line in enumerate(result.evidence)],
         ("written", shown_path(result.path)),
     ]
-    console.print(facts(settings.name, rows))
+    console.print(facts(settings.name, rows), soft_wrap=True)
     show_warnings(console, result.notes)
     run = _command("run", result.path.parent)
     show_next(console, run, "after a look at competition.toml")
@@ -162,7 +161,7 @@ def show_preprocess(console: Console, result: "PreprocessResult", *, folder: Pat
         ("unusable", f"{result.num_quarantined:,}"),
         ("kept in", shown_path(result.prepared)),
     ]
-    console.print(facts("prepared", rows))
+    console.print(facts("prepared", rows), soft_wrap=True)
     _show_listed(console, result.quarantined)
     show_next(console, _command("split", folder), "makes the folds")
 
@@ -183,7 +182,7 @@ def show_split(console: Console, result: "Split", *, folder: Path) -> None:
         ("pictures", f"{record['num_images']:,}"),
         ("groups", f"{record['num_groups']:,}"),
     ]
-    console.print(facts(f"split {result.key}", rows))
+    console.print(facts(f"split {result.key}", rows), soft_wrap=True)
     show_warnings(console, record["warnings"])
     show_next(console, _command("train", folder), "with the same recipe")
 
@@ -194,7 +193,7 @@ def show_train(console: Console, result: "TrainResult", *, folder: Path) -> None
         ("members", f"{result.num_members}"),
         ("kept in", shown_path(result.run.path)),
     ]
-    console.print(facts(result.run_id, rows))
+    console.print(facts(result.run_id, rows), soft_wrap=True)
     show_next(console, _with_run("ensemble", result.run_id, folder), "votes and scores")
 
 
@@ -207,7 +206,7 @@ def show_ensemble(console: Console, result: "EnsembleResult", *, folder: Path) -
     if found["predicted"] is not None:
         rows.append(("expected on the test set", interval(found["predicted"])))
     rows.append(_folds(found["fold_scores"]))
-    console.print(facts(result.run.run_id, rows))
+    console.print(facts(result.run.run_id, rows), soft_wrap=True)
     if result.has_test:
         show_next(console, _with_run("submit", result.run.run_id, folder), "writes the CSV")
 
@@ -219,7 +218,7 @@ def show_predict(console: Console, result: "PredictResult") -> None:
         ("failed", f"{len(result.failed):,}"),
         ("written", shown_path(result.path)),
     ]
-    console.print(facts("predictions", rows))
+    console.print(facts("predictions", rows), soft_wrap=True)
     _show_listed(console, result.failed)
 
 
@@ -229,7 +228,7 @@ def show_submit(console: Console, result: "SubmitResult") -> None:
         ("submission", f"{shown_path(result.path)}, checked"),
         ("rows", f"{result.num_rows:,}"),
     ]
-    console.print(facts("submission", rows))
+    console.print(facts("submission", rows), soft_wrap=True)
     show_warnings(console, result.warnings)
 
 

@@ -52,9 +52,9 @@ def write_competition(
     return competition
 
 
-def settings_to_toml(settings: BaseModel) -> str:
-    """The settings as TOML text, every field written out (absent ones left out)."""
-    return tomli_w.dumps(_plain(settings.model_dump(mode="json")))
+def settings_to_toml(settings: BaseModel, *, only_set: bool = False) -> str:
+    """The settings as TOML text: every field, or only those that were set."""
+    return tomli_w.dumps(_plain(settings.model_dump(mode="json", exclude_unset=only_set)))
 
 
 def resolve_recipe(

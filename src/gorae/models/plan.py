@@ -39,12 +39,18 @@ def is_user_class(name: str) -> bool:
 
 
 def find_weights_file(value: str, *, folder: Path) -> Path:
-    """The file that a recipe's ``model.weights`` names, relative to the competition's folder.
+    """The file that a recipe's ``model.weights`` names.
+
+    A relative path starts at the competition's folder or, where there is no such file, at the
+    folder one stands in.
 
     Raises:
         ConfigError: There is no such file.
     """
-    path = folder / Path(value).expanduser()
+    given = Path(value).expanduser()
+    path = folder / given
+    if not path.is_file() and given.is_file():
+        path = given.absolute()
     if not path.is_file():
         raise ConfigError(
             f"model.weights = {value!r}: there is no file {path}. Give the path of a "

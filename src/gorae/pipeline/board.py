@@ -33,8 +33,10 @@ class BoardLine:
     elapsed_s: float | None = None
     submission: str | None = None
     """Path of the newest submission made of this run."""
+    split: str = ""
+    """Name of the split contract it was scored on."""
     note: str = ""
-    """Why there is no rank."""
+    """Why there is no rank, or what to think of when comparing."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,16 @@ def board(folder: Path) -> Board:
 
 
 def _with_ranks(ranked: list[BoardLine]) -> list[BoardLine]:
+    """Places; a line scored on other folds than the first says so, as chance is not shared."""
     scores = [line.score for line in ranked]
-    return [replace(line, rank=scores.index(line.score) + 1) for line in ranked]
+    return [
+        replace(
+            line,
+            rank=scores.index(line.score) + 1,
+            note="" if line.split == ranked[0].split else "scored on other folds than rank 1",
+        )
+        for line in ranked
+    ]
 
 
 def _read_line(run: RunFolder, *, metric: str) -> tuple[BoardLine, bool]:
@@ -102,6 +112,7 @@ def _read_line(run: RunFolder, *, metric: str) -> tuple[BoardLine, bool]:
         status="unfinished",
         recipe=str(recipe.get("name", "")),
         model=str(recipe.get("model", {}).get("name", "")),
+        split=str(settings.get("keys", {}).get("split", "")),
         note="unfinished: the same `gorae run` goes on with it",
     )
     if result is None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gorae.config import Recipe
 from gorae.config.reading import validated
@@ -28,7 +29,7 @@ LEAST_EPOCH_SHARE = 1 / 3
 SIZE_SHARES = (1.0, 0.75, 0.57)
 
 # Evaluation, checkpoint and state of an epoch, beside the passes through the network.
-EPOCH_S = 0.3
+EPOCH_S = 0.1
 
 # Decoding and checking a photograph of half a megapixel takes 5 ms on one core.
 PREPARE_S = 0.005
@@ -77,7 +78,8 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
     else:
         chosen = next((p for p in plans(recipe, work) if cost_s(p, work) <= left_s), None)
         planned = _with_plan(recipe, chosen) if chosen else _frozen(recipe, work, left_s)
-    on_event(Event("message", "plan", _sentence(recipe, planned, work)))
+    kind: Literal["warning", "message"] = "message" if planned == recipe else "warning"
+    on_event(Event(kind, "plan", _sentence(recipe, planned, work)))
     return planned
 
 

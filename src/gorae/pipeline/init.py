@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gorae.config import Competition, write_competition
-from gorae.data.layout import Question, recognise
+from gorae.data.layout import Question, Recognised, recognise
 from gorae.errors import DataError, UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.workspace import Workspace
@@ -72,6 +72,7 @@ def init(
             raise DataError(_open_questions(found.questions))
         known[question.key] = ask(question)
         found = recognise(workspace.folder, encoding=encoding, answers=known)
+    _require_used(workspace.folder, encoding, answers or {}, found)
     header = "What gorae recognised, and why:\n" + "\n".join(
         f"- {line}" for line in found.evidence
     )
@@ -81,6 +82,29 @@ def init(
     for line in found.notes:
         on_event(Event("warning", "init", line))
     return InitResult(target, competition, tuple(found.evidence), tuple(found.notes))
+
+
+def _require_used(
+    folder: Path, encoding: str | None, answers: Mapping[str, str], found: Recognised
+) -> None:
+    """An answer nobody asked for would be dropped in silence.
+
+    Raises:
+        UserError: Without that answer the same is recognised.
+    """
+    unused = [
+        key
+        for key in answers
+        if recognise(
+            folder, encoding=encoding, answers={k: v for k, v in answers.items() if k != key}
+        )
+        == found
+    ]
+    if unused:
+        raise UserError(
+            f"Nothing asks for the answer {', '.join(unused)}. Leave it out; what is not asked "
+            "is changed in competition.toml, once `gorae init` has written it."
+        )
 
 
 def _open_questions(questions: tuple[Question, ...]) -> str:

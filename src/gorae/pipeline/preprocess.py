@@ -63,8 +63,8 @@ def preprocess(
             Event(
                 "warning",
                 "prepare",
-                f"{len(lines)} pictures cannot be read ({in_train} train, "
-                f"{len(lines) - in_train} test) and are left out:\n"
+                f"{len(lines)} pictures cannot be read: {in_train} of train, left out, and "
+                f"{len(lines) - in_train} of test, which get the class prior:\n"
                 f"{list_problems(lines, shown=5)}",
             )
         )

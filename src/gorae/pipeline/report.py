@@ -131,7 +131,7 @@ def _headline(sources: _Sources, warnings: Sequence[str]) -> Headline:
         metric=result["metric"],
         greater_is_better=result["greater_is_better"],
         run_id=sources.run.run_id,
-        model=f"{model['name']}, {USES[model['use']]}",
+        model=f"{model['name']}, {_use(model)}",
         score=result["score"],
         interval=tuple(result["interval"]),
         expected=tuple(result["predicted"]) if result["predicted"] else None,
@@ -142,6 +142,11 @@ def _headline(sources: _Sources, warnings: Sequence[str]) -> Headline:
         created=read_lines(sources.run.events)[-1]["utc"],
         elapsed_s=result["elapsed_s"],
     )
+
+
+def _use(model: dict[str, Any]) -> str:
+    is_new = model["use"] == "finetune" and model["weights"] == "none"
+    return "trained from random weights" if is_new else USES[model["use"]]
 
 
 def _baseline(sources: _Sources) -> float | None:
@@ -355,5 +360,5 @@ def _provenance(sources: _Sources) -> Provenance:
     return Provenance(
         settings=sources.run.settings.read_text("utf-8"),
         environment=tuple((k, str(v)) for k, v in {**environment, **packages}.items()),
-        commands=(str(environment.get("command", "gorae run")),),
+        commands=(f"gorae run --recipe .gorae/runs/{sources.run.run_id}/recipe.toml",),
     )

@@ -59,10 +59,10 @@ class RunResult:
 
 
 def run(
-    folder: Path,
+    folder: Path | str,
     *,
     preset: str | None = None,
-    recipe: Path | None = None,
+    recipe: Path | str | None = None,
     overrides: Sequence[str] = (),
     budget_s: float | None = None,
     refit: bool = False,
@@ -91,6 +91,7 @@ def run(
         UserError: Something a user can mend is wrong; the message says what.
     """
     started = time.monotonic()
+    folder, recipe = Path(folder), None if recipe is None else Path(recipe)
     warnings: list[str] = []
     listen = _collecting(warnings, on_event)
     if preset is not None and recipe is not None:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from gorae.config import Recipe
+from gorae.config import Recipe, settings_to_toml
 from gorae.events import Event, OnEvent
-from gorae.files import content_key, write_json
+from gorae.files import content_key, write_json, write_text
 from gorae.workspace import RunFolder, Workspace, next_number
 
 RECORDED_PACKAGES = ("gorae", "torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn")
@@ -41,6 +41,7 @@ def find_or_make_run(
     model = re.sub(r"[^\w.-]+", "-", recipe.model.name).strip("-.")[:40]
     run = RunFolder(workspace.runs / f"{number:04d}-{recipe.name}-{model}")
     write_json(run.environment, environment())
+    write_text(run.recipe, settings_to_toml(recipe, only_set=True))
     run.write_settings(
         {
             "run_id": run.run_id,

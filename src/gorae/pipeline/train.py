@@ -11,7 +11,7 @@ from gorae.config import Recipe
 from gorae.data.pixels import PixelSpec
 from gorae.errors import DataError
 from gorae.events import Event, OnEvent, ignore_events
-from gorae.files import exclusive_lock, sweep_temporaries
+from gorae.files import content_key, exclusive_lock, sweep_temporaries
 from gorae.models import LoadedModel
 from gorae.pipeline.as_is import train_as_is
 from gorae.pipeline.context import (
@@ -100,6 +100,9 @@ def train(
             "labels": labels_key(context),
             "pixels": prepared.pixels.folder.name,
             "weights": weights,
+            "metric": content_key(
+                [context.competition.metric, context.competition.metric_params]
+            ),
         },
         choices=lambda: _choices(context, recipe, loaded),
     )
@@ -109,6 +112,9 @@ def train(
         sweep_temporaries(run.path)
         listen = recorded(run, on_event)
         listen(Event("stage", "train", f"training {run.run_id}"))
+        done = len(run.members())
+        if done:
+            listen(Event("message", "train", f"{done} of its models are there already"))
         job = Job(
             context=context,
             recipe=recipe,
@@ -126,6 +132,11 @@ def train(
         )
         TRAINERS[recipe.model.use](job, loaded)
     return TrainResult(run, len(run.members()))
+
+
+def _metric_key(context: Context) -> str:
+    competition = context.competition
+    return content_key([competition.metric, competition.metric_params])
 
 
 def _computed_in(run: RunFolder, arithmetic: Arithmetic) -> str:
