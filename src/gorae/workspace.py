@@ -224,6 +224,20 @@ class Member:
         """Predictions per image; ``part`` is ``valid`` or ``test``."""
         return self.path / "predictions" / f"{part}-{checkpoint}-{view}.parquet"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its record and all predictions that the record names are there."""
+        if not self.record.exists():
+            return False
+        record = self.read_record()
+        parts = ("valid", "test") if "fold" in record else ("test",)
+        return all(
+            self.predictions(part, checkpoint, view).exists()
+            for part in parts
+            for checkpoint in record["used_checkpoints"]
+            for view in record["views"]
+        )
+
     def read_record(self) -> dict[str, Any]:
         """member.json."""
         record: dict[str, Any] = read_json(self.record)

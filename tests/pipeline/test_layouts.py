@@ -53,7 +53,15 @@ def require_accepted(folder: Path, result: Any) -> pd.DataFrame:
 # Folders
 
 
-@pytest.mark.parametrize("parts", ["train", "train valid", "train test", "plain"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param("train", marks=pytest.mark.long),
+        "train valid",
+        "train test",
+        pytest.param("plain", marks=pytest.mark.long),
+    ],
+)
 def test_class_folders(run_quick: Run, tmp_path: Path, parts: str) -> None:
     folder = tmp_path / "꽃 사진"
     classes = ("장미", "튤립", "백합", "국화")
@@ -344,7 +352,9 @@ def test_a_network_of_the_user(run_quick: Run, make_competition: Make, use: str)
     assert len(require_accepted(folder, result)) == 4
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "suffix", [".pth", pytest.param(".safetensors", marks=pytest.mark.long)]
+)
 def test_weights_from_a_file(
     run_quick: Run, make_competition: Make, tmp_path: Path, suffix: str
 ) -> None:

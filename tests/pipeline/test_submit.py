@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from gorae.files import exclusive_lock
 from gorae.pipeline.init import init
@@ -113,6 +114,7 @@ def test_submit_says_what_is_missing(
     assert len(list((folder / ".gorae" / "submissions").glob("*.csv"))) == 2
 
 
+@pytest.mark.long
 def test_the_board_ranks_several_runs(
     make_competition: Make, run_quick: Run, gorae_cli: Cli
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_second_command_is_refused_in_one_line(
     assert gorae_cli("run", folder, recipe=True).code == 0
 
 
+@pytest.mark.long
 def test_two_processes_in_one_folder_do_not_harm_each_other(
     make_competition: Make, gorae_cli: Cli
 ) -> None:

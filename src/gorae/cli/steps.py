@@ -100,10 +100,10 @@ def train(
 
 def predict(
     context: typer.Context,
-    run: RunArgument,
     images: Annotated[
         Path, typer.Option("--images", help="Folder with the pictures, in sub-folders too.")
     ],
+    run: RunArgument = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write this CSV file instead."),

@@ -60,6 +60,8 @@ class Work:
     input_size: int
     """Size the speeds were measured at; time grows with its square."""
     holdout_share: float
+    num_given: int = 0
+    """Folds that the competition gives (1: a validation set), which no plan may change."""
 
 
 def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEvent) -> Recipe:
@@ -77,7 +79,7 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
         planned = _shrunk(recipe, work, left_s)
     else:
         chosen = next((p for p in plans(recipe, work) if cost_s(p, work) <= left_s), None)
-        planned = _with_plan(recipe, chosen) if chosen else _frozen(recipe, work, left_s)
+        planned = _with_plan(recipe, chosen, work) if chosen else _frozen(recipe, work, left_s)
     kind: Literal["warning", "message"] = "message" if planned == recipe else "warning"
     on_event(Event(kind, "plan", _sentence(recipe, planned, work)))
     return planned
@@ -104,14 +106,23 @@ def _work(context: Context, recipe: Recipe) -> Work:
         prediction=prediction,
         input_size=loaded.spec.input_size,
         holdout_share=recipe.split.holdout_share,
+        num_given=_num_given(context) if recipe.split.kind == "auto" else 0,
     )
+
+
+def _num_given(context: Context) -> int:
+    train = context.tables.train
+    if (train["role"] == "holdout").any():
+        return 1
+    return int(train["fold"].max()) + 1
 
 
 def plans(recipe: Recipe, work: Work) -> Iterator[Plan]:
     """Ways to train, from the one asked for to the cheapest worth having."""
     asked = 1 if recipe.split.kind == "holdout" else recipe.split.num_folds
+    choices = (work.num_given,) if work.num_given else (asked, min(asked, 3), 1)
     least = max(1, round(LEAST_EPOCH_SHARE * recipe.train.epochs))
-    for num_folds in dict.fromkeys((asked, min(asked, 3), 1)):
+    for num_folds in dict.fromkeys(choices):
         for share in SIZE_SHARES:
             size = max(32, round(share * work.input_size / 32) * 32)
             for epochs in range(recipe.train.epochs, least - 1, -1):
@@ -121,7 +132,11 @@ def plans(recipe: Recipe, work: Work) -> Iterator[Plan]:
 def short_plans(recipe: Recipe, work: Work) -> Iterator[Plan]:
     """Ways to train from random weights in less time than is good; the last is the least."""
     for epochs in range(recipe.train.epochs, 0, -1):
-        yield Plan(1, max(32, round(SIZE_SHARES[-1] * work.input_size / 32) * 32), epochs)
+        yield Plan(
+            work.num_given or 1,
+            max(32, round(SIZE_SHARES[-1] * work.input_size / 32) * 32),
+            epochs,
+        )
 
 
 def cost_s(plan: Plan, work: Work) -> float:
@@ -135,15 +150,13 @@ def cost_s(plan: Plan, work: Work) -> float:
     return plan.num_folds * (scale * per_fold_s + EPOCH_S * plan.epochs)
 
 
-def _with_plan(recipe: Recipe, plan: Plan) -> Recipe:
+def _with_plan(recipe: Recipe, plan: Plan, work: Work) -> Recipe:
     changes = recipe.model_dump(mode="json", exclude_unset=True)
     changes.setdefault("train", {})["epochs"] = plan.epochs
     changes.setdefault("pixels", {})["input_size"] = plan.input_size
-    split = changes.setdefault("split", {})
-    if plan.num_folds > 1:
-        split["num_folds"] = plan.num_folds
-    else:
-        split["kind"] = "holdout"
+    if not work.num_given:
+        split = changes.setdefault("split", {})
+        split |= {"num_folds": plan.num_folds} if plan.num_folds > 1 else {"kind": "holdout"}
     return validated(Recipe, changes, origin="the plan for the budget")
 
 
@@ -152,7 +165,7 @@ def _frozen(recipe: Recipe, work: Work, left_s: float) -> Recipe:
     if recipe.model.weights == "none":
         short = list(short_plans(recipe, work))
         fitting = (plan for plan in short if cost_s(plan, work) <= left_s)
-        return _with_plan(recipe, next(fitting, short[-1]))
+        return _with_plan(recipe, next(fitting, short[-1]), work)
     changes = recipe.model_dump(mode="json", exclude_unset=True)
     changes["model"]["use"] = "frozen"
     for section in ("train", "augment"):

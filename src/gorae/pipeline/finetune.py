@@ -32,7 +32,7 @@ def train_finetune(job: Job, loaded: LoadedModel) -> None:
     epochs = []
     for done, (repeat, fold) in enumerate(places):
         member = job.run.member(job.member_name(repeat, fold))
-        if not member.record.exists():
+        if not member.is_finished:
             if _out_of_time(job) and done:
                 _say_left_out(job, len(places) - done, len(places))
                 return
@@ -44,14 +44,14 @@ def train_finetune(job: Job, loaded: LoadedModel) -> None:
         epochs.append(member.read_record()["best_epoch"])
     if job.recipe.refit:
         member = job.run.member("refit")
-        if not member.record.exists():
-            everything = np.ones(len(job.train), dtype=bool)
+        if not member.is_finished:
+            everything = job.refit_part
             _train_member(
                 job,
                 loaded,
                 member,
                 everything,
-                ~everything,
+                np.zeros_like(everything),
                 place=None,
                 progress=(len(places), len(places) + 1),
                 epochs=max(1, round(float(np.mean(epochs)))),

@@ -38,18 +38,18 @@ def train_frozen(job: Job, loaded: LoadedModel) -> None:
         member = job.run.member(job.member_name(repeat, fold))
         text = f"fold {done + 1} of {len(places)}"
         job.on_event(Event("progress", "train", text, done, len(places)))
-        if not member.record.exists():
+        if not member.is_finished:
             train, valid = job.split.parts(repeat, fold, job.train["image_id"].tolist())
             _solve(job, member, features, train, valid, place=(repeat, fold), shared_s=shared_s)
     job.on_event(Event("progress", "train", "folds", len(places), len(places)))
-    if job.recipe.refit and not job.run.member("refit").record.exists():
-        everything = np.ones(len(job.train), dtype=bool)
+    if job.recipe.refit and not job.run.member("refit").is_finished:
+        everything = job.refit_part
         _solve(
             job,
             job.run.member("refit"),
             features,
             everything,
-            ~everything,
+            np.zeros_like(everything),
             place=None,
             shared_s=0.0,
         )

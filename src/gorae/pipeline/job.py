@@ -40,7 +40,7 @@ class Job:
     pixels: PixelStore
     arithmetic: Arithmetic
     train: pd.DataFrame
-    """Usable train images: ``image_id``, ``row_id``, ``sha256``, ``group``."""
+    """Usable train images: ``image_id``, ``row_id``, ``role``, ``sha256``, ``group``."""
     truth: NDArray[Any]
     """Encoded labels of ``train``, (N,) or (N, K)."""
     test: pd.DataFrame
@@ -53,6 +53,11 @@ class Job:
     def kind(self) -> Kind:
         """What the predictions are."""
         return KINDS[self.context.competition.task]
+
+    @property
+    def refit_part(self) -> NDArray[np.bool_]:
+        """Who trains the refit: everything but a given validation set."""
+        return (self.train["role"] != "holdout").to_numpy(bool)
 
     def member_name(self, repeat: int, fold: int) -> str:
         """Name of the folder of one fold."""

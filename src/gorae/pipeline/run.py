@@ -102,6 +102,9 @@ def run(
         raise UserError(f"There is no folder {folder}.")
     if not Workspace(folder.resolve()).competition_file.exists():
         init(folder, encoding=encoding, answers=answers, ask=ask, on_event=listen)
+    elif answers or encoding:
+        text = "competition.toml is there and is used; answers and encoding are not asked for"
+        listen(Event("message", "init", text))
     deadline = None
     if budget_s is not None:
         from gorae.pipeline.budget import plan_budget

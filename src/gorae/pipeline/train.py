@@ -177,6 +177,7 @@ def _train_table(context: Context, scan: pd.DataFrame, made: Split) -> pd.DataFr
         {
             "image_id": table["image_id"],
             "row_id": table["row_id"],
+            "role": table["role"],
             "sha256": scan.loc[table["image_id"], "sha256"].to_numpy(),
             "group": first.loc[table["image_id"]].to_numpy(np.int64),
         }
