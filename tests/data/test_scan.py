@@ -199,9 +199,7 @@ def test_a_time_that_differs_by_a_nanosecond_is_another_time(tmp_path: Path) -> 
     assert counts == [1, 2, 3]
     assert second["mtime_ns"].tolist()[0] == time_ns
     assert second["reason"].tolist() == ["", "", "missing"]
-    assert scan_errors(second) == [
-        "gone.png: does not exist [missing], No such file or directory"
-    ]
+    assert scan_errors(second) == ["gone.png: missing (No such file or directory)"]
 
 
 def test_changed_files_are_named(tmp_path: Path) -> None:
@@ -251,9 +249,7 @@ def test_a_file_whose_decoder_dies_twice_is_named_and_the_rest_is_done(
     killer = signal_decoding_child(signal.SIGSEGV, times=2)
     result = scanned(images, tmp_path, num_workers=2, timeout_s=60)
     killer.join()
-    assert scan_errors(result) == [
-        "3.png: crashes the decoder [crashed], the decoder ended by SIGSEGV, 2 times"
-    ]
+    assert scan_errors(result) == ["3.png: crashed (the decoder ended by SIGSEGV, 2 times)"]
     assert (result["verdict"] == "ok").sum() == 7
 
 
@@ -270,9 +266,7 @@ def test_a_slow_file_is_named_and_the_rest_is_done(tmp_path: Path, slow: Path) -
     images = draw(tmp_path, [f"{i}.png" for i in range(4)])
     shutil.copy(slow, tmp_path / "1.png")
     result = scanned(images, tmp_path, num_workers=2, timeout_s=0.3)
-    assert scan_errors(result) == [
-        "1.png: takes longer to decode than allowed [too_slow], not done after 0.3 s, 2 times"
-    ]
+    assert scan_errors(result) == ["1.png: too_slow (not done after 0.3 s, 2 times)"]
     assert psutil.Process().children() == []
 
 

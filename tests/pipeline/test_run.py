@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,13 @@ import pytest
 from PIL import Image
 
 import gorae
+from gorae.config import resolve_recipe
 from gorae.errors import ConfigError, DataError, UserError
+from gorae.pipeline.init import init
+from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.run import run
+from gorae.pipeline.split import split
+from gorae.pipeline.train import train
 from gorae.workspace import Workspace, read_frame, read_predictions
 
 Make = Callable[..., Path]
@@ -271,3 +277,52 @@ def test_what_cannot_be_run_says_so(make_competition: Make, tmp_path: Path) -> N
         path.write_bytes(b"")
     with pytest.raises(DataError, match="No training picture can be read"):
         run(folder, overrides=OVERRIDES)
+
+
+def test_training_refuses_a_picture_with_other_bytes_behind_the_same_time(
+    make_competition: Make,
+) -> None:
+    folder = make_competition()
+    recipe = resolve_recipe(preset="quick", overrides=OVERRIDES)
+    init(folder)
+    preprocess(folder, recipe=recipe)
+    split(folder, recipe=recipe)
+    path = folder / "train" / "003_0.png"
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(
+        DataError, match=r"(?s)1 pictures changed after.*train/003_0\.png: has other"
+    ):
+        train(folder, recipe=recipe)
+
+
+def test_a_lost_prediction_of_a_finished_fold_is_made_again(make_competition: Make) -> None:
+    folder = make_competition()
+    first = run(folder, preset="quick", overrides=OVERRIDES)
+    target = Workspace(folder).run(first.run_id)
+    kept = target.oof.read_bytes()
+    target.members()[1].predictions("valid", "head", "identity").unlink()
+    again = run(folder, preset="quick", overrides=OVERRIDES)
+    assert again.run_id == first.run_id
+    assert target.oof.read_bytes() == kept
+
+
+def test_a_budget_leaves_a_given_validation_set_alone(make_competition: Make) -> None:
+    folder = make_competition()
+    rows = (folder / "train.csv").read_text("utf-8").splitlines()
+    (folder / "valid").mkdir()
+    held_out = [row for row in rows[1:] if row.split(",")[2] in ("s0", "s1", "s2", "s3")]
+    for row in held_out:
+        name = row.split(",")[0]
+        (folder / "train" / f"{name}.png").rename(folder / "valid" / f"{name}.png")
+    kept = [row for row in rows[1:] if row not in held_out]
+    (folder / "train.csv").write_text("\n".join([rows[0], *kept]) + "\n", "utf-8")
+    (folder / "valid.csv").write_text("\n".join([rows[0], *held_out]) + "\n", "utf-8")
+    budgeted = (*TRAINED, "train.epochs=900")
+    result = run(folder, preset="standard", overrides=budgeted, budget_s=25.0, refit=True)
+    members = Workspace(folder).run(result.run_id).members()
+    assert [member.name for member in members] == ["fold-0", "refit"]
+    assert [member.read_record()["num_train"] for member in members] == [32, 32]

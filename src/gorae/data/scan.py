@@ -243,11 +243,13 @@ def _assemble(plan: _Plan, found: dict[int, dict[str, Any]]) -> pd.DataFrame:
 
 
 def scan_errors(scan: pd.DataFrame) -> list[str]:
-    """One sentence per quarantined image: which, why, and what was seen."""
+    """One line per quarantined image: which, why, and what was seen."""
     bad = scan[scan["verdict"] == "quarantined"]
     return [
-        f"{path}: {REASONS[reason]} [{reason}]" + (f", {detail}" if detail else "")
-        for path, reason, detail in zip(bad["path"], bad["reason"], bad["detail"], strict=True)
+        f"{image_id}: {reason}" + (f" ({detail})" if detail else "")
+        for image_id, reason, detail in zip(
+            bad["image_id"], bad["reason"], bad["detail"], strict=True
+        )
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gorae.config import Recipe
+from gorae.data.scan import scan_errors
 from gorae.errors import DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.pipeline.context import Context, open_context
@@ -53,7 +54,7 @@ def preprocess(
     on_event(Event("message", "prepare", describe_pixels(spec)))
     prepared = prepare(context, recipe, spec, on_event=on_event)
     scan = prepared.scan[prepared.scan["verdict"] == "quarantined"]
-    lines = tuple(f"{row.image_id}: {row.reason} ({row.detail})" for row in scan.itertuples())
+    lines = tuple(scan_errors(scan))
     train = set(context.tables.train["image_id"])
     if train <= set(scan["image_id"]):
         raise DataError(f"No training picture can be read:\n{list_problems(lines)}")

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from gorae.config import Recipe
+from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import PixelSpec
-from gorae.errors import DataError
+from gorae.data.scan import changed_files
+from gorae.errors import DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import content_key, exclusive_lock, sweep_temporaries
 from gorae.models import LoadedModel
@@ -100,9 +102,7 @@ def train(
             "labels": labels_key(context),
             "pixels": prepared.pixels.folder.name,
             "weights": weights,
-            "metric": content_key(
-                [context.competition.metric, context.competition.metric_params]
-            ),
+            "metric": _metric_key(context),
         },
         choices=lambda: _choices(context, recipe, loaded),
     )
@@ -130,8 +130,25 @@ def train(
             deadline=deadline,
             on_event=listen,
         )
+        if done < len(made.members()):
+            _require_unchanged(context, prepared.scan)
         TRAINERS[recipe.model.use](job, loaded)
     return TrainResult(run, len(run.members()))
+
+
+def _require_unchanged(context: Context, scan: pd.DataFrame) -> None:
+    """Stop where a file has other bytes than those that were scanned and prepared.
+
+    The scan goes by size and time of change; here every file is read once more.
+    """
+    changed = changed_files(scan, root=context.workspace.folder, policy=DecodePolicy())
+    if len(changed):
+        lines = [f"{line['path']}: {line['problem']}" for line in changed.to_dict("records")]
+        raise DataError(
+            f"{len(lines)} pictures changed after they were prepared:\n{list_problems(lines)}\n"
+            "Put them back, or remove .gorae/scan.parquet and run `gorae run` to take them as "
+            "they are now."
+        )
 
 
 def _metric_key(context: Context) -> str:
