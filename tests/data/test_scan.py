@@ -199,7 +199,7 @@ def test_a_time_that_differs_by_a_nanosecond_is_another_time(tmp_path: Path) -> 
     assert counts == [1, 2, 3]
     assert second["mtime_ns"].tolist()[0] == time_ns
     assert second["reason"].tolist() == ["", "", "missing"]
-    assert scan_errors(second) == ["gone.png: missing (No such file or directory)"]
+    assert scan_errors(second) == ["x: missing (No such file or directory)"]
 
 
 def test_changed_files_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from gorae.report.write import write_report
 from gorae.workspace import RunFolder, read_lines, read_predictions
 
 MAX_ERRORS = 24
-MAX_SAMPLES_PER_CLASS = 6
+# What fits in a line of the page: two classes beside each other, or three.
+SAMPLES_OF_TWO, SAMPLES_OF_MORE = 6, 4
 MAX_SAMPLES = 60
 MAX_LISTED = 500
 THUMBNAIL_PX = 160
@@ -139,9 +141,13 @@ def _headline(sources: _Sources, warnings: Sequence[str]) -> Headline:
         num_models=len(sources.run.members()),
         baseline=_baseline(sources),
         warnings=tuple(warnings),
-        created=read_lines(sources.run.events)[-1]["utc"],
+        created=_shown_time(read_lines(sources.run.events)[-1]["utc"]),
         elapsed_s=result["elapsed_s"],
     )
+
+
+def _shown_time(utc: str) -> str:
+    return f"{datetime.fromisoformat(utc):%Y-%m-%d %H:%M} UTC"
 
 
 def _use(model: dict[str, Any]) -> str:
@@ -202,7 +208,8 @@ def _class_counts(sources: _Sources) -> pd.DataFrame:
 
 def _samples(sources: _Sources) -> tuple[ClassSamples, ...]:
     classes = sources.context.tables.classes
-    per_class = max(1, min(MAX_SAMPLES_PER_CLASS, MAX_SAMPLES // len(classes)))
+    line = SAMPLES_OF_TWO if len(classes) <= 2 else SAMPLES_OF_MORE
+    per_class = max(1, min(line, MAX_SAMPLES // len(classes)))
     train = sources.context.tables.train
     train = train[usable(sources.scan, train["image_id"])].explode("label")
     found = []
