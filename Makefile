@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: install demo test test-long check format bench lock docs
+.PHONY: install demo test test-long check format bench ablation lock docs
 
 install: .venv/.installed
 
@@ -35,6 +35,10 @@ format: install
 
 bench: install
 	bash benchmarks/run.sh
+
+# Trains for about an hour; goes on where it was stopped.
+ablation: install
+	$(BIN)/python benchmarks/ablation.py
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

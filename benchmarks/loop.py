@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gorae.augment import normalise, train_transform
+from gorae.augment.geometry import normalise, train_transform
 from gorae.data.dataset import EpochBatches, TrainDataset
 from gorae.data.pixels import PixelSpec
 from gorae.training.evaluate import Arithmetic, place
 from gorae.training.feed import open_feed
 from gorae.training.fit import fit_fold
+from gorae.training.optim import OptimPlan
 from gorae.training.plan import Control, FitPlan, FoldData, Scorer
+from gorae.training.schedules import Course, SchedulePlan
 
 
 class Network(nn.Module):
@@ -70,6 +72,7 @@ def draw_data(num_images: int, spec: PixelSpec) -> FoldData:
     )
     return FoldData(
         task="multiclass",
+        num_classes=2,
         spec=spec,
         train=TrainDataset(store, list(store), transform, seed=0),
         train_truth=np.arange(num_images) % 2,
@@ -83,7 +86,7 @@ def bare_epochs(
 ) -> Iterator[float]:
     """Images per second of one epoch after another."""
     place(model, plan.arithmetic).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.optim.lr, fused=True)
     keys = EpochBatches(len(data.train), batch_size=plan.batch_size, seed=0)
     read = open_feed(data.train, keys, workers=workers, pin_memory=False, on_note=print)
     labels = torch.from_numpy(data.train_truth)
@@ -128,10 +131,9 @@ def main() -> None:
     spec = PixelSpec((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), options.size, "bicubic", 1.0)
     data = draw_data(options.images, spec)
     plan = FitPlan(
-        epochs=1 + options.turns,
+        course=Course(SchedulePlan(), epochs=1 + options.turns),
         batch_size=options.batch_size,
-        lr=1e-3,
-        backbone_lr=1e-3,
+        optim=OptimPlan(lr=1e-3, backbone_lr=1e-3),
         arithmetic=Arithmetic(precision=options.precision),
     )
     print(

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from common import photographs
-from gorae.augment import train_transform
+from gorae.augment.geometry import train_transform
 from gorae.data.dataset import philox
 from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import PixelSpec

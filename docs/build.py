@@ -7,17 +7,20 @@ the written pages to what this script makes.
 import dataclasses
 import inspect
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import typer
 from pydantic import BaseModel, TypeAdapter
 
+from gorae.augment.names import KNOWN_VIEWS
 from gorae.cli.app import app
 from gorae.config import PRESETS, Competition, Recipe
 from gorae.data.sources import LabelPart, TableSource
 from gorae.metrics import METRICS
 from gorae.submission import SubmissionFormat
+from gorae.training.outputs import LOSS_KINDS
 
 HERE = Path(__file__).parent
 
@@ -181,7 +184,48 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"config.md": config_page, "commands.md": commands_page}
+def options_page() -> str:
+    """docs/options.md."""
+    table = tomllib.loads((HERE / "options.toml").read_text("utf-8"))
+    lines = [
+        "# Named choices, their sources and their tests",
+        "",
+        "Made by `make docs` from docs/options.toml and the code. Settings are explained in",
+        "[config.md](config.md); that switching each of them changes what is learned is shown",
+        "by `tests/pipeline/test_options.py`.",
+        "",
+    ]
+    titles = {
+        "loss": "Losses (`loss.kind`)",
+        "optimizer": "Optimisers (`train.optimizer`)",
+        "schedule": "Schedules (`train.schedule`)",
+        "policy": "Augmentation policies (`augment.policy`)",
+        "mixing": "Mixing (`augment.NAME`)",
+        "family": "Families of views (`predict.views`)",
+        "vote": "Votes (`predict.vote`)",
+    }
+    losses = {
+        name: f"{kind.source} ({', '.join(kind.tasks)})" for name, kind in LOSS_KINDS.items()
+    }
+    for section, title in titles.items():
+        sources = dict(table[section])
+        test = sources.pop("test")
+        lines += [
+            f"## {title}",
+            "",
+            f"Test: `{test}`",
+            "",
+            "| name | source |",
+            "| --- | --- |",
+        ]
+        named = losses if section == "loss" else sources
+        lines += [f"| `{name}` | {source} |" for name, source in named.items()]
+        lines.append("")
+    lines += ["Single views:", "", *(f"- {view}" for view in KNOWN_VIEWS), ""]
+    return "\n".join(lines)
+
+
+PAGES = {"config.md": config_page, "commands.md": commands_page, "options.md": options_page}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

@@ -4,13 +4,16 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from gorae.config.reading import known_settings
 from gorae.config.recipe import ModelSettings, PredictSettings, Recipe
+from gorae.config.training import AugmentSettings, LossSettings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +29,7 @@ def load_builder() -> Any:
     return module
 
 
-@pytest.mark.parametrize("page", ["config.md", "commands.md"])
+@pytest.mark.parametrize("page", ["config.md", "commands.md", "options.md"])
 def test_generated_pages_are_up_to_date(page: str) -> None:
     made = load_builder().PAGES[page]()
     assert (ROOT / "docs" / page).read_text("utf-8") == made, "run `make docs`"
@@ -52,13 +55,42 @@ def test_tree_of_the_readme_is_the_tree_of_the_package(readme: str) -> None:
 
 
 def test_dict_keys_are_the_literals_of_the_settings() -> None:
-    from gorae.augment import VIEWS
+    from gorae.augment.plan import POLICIES
+    from gorae.ensemble import VOTE_NAMES
     from gorae.pipeline.train import TRAINERS
+    from gorae.training.optim import OptimizerName
+    from gorae.training.outputs import LOSS_KINDS
+    from gorae.training.schedules import ScheduleKind
 
-    use = ModelSettings.model_fields["use"].annotation
-    assert set(get_args(use)) == set(TRAINERS)
-    views = get_args(PredictSettings.model_fields["views"].annotation)[0]
-    assert set(get_args(views)) == set(VIEWS)
+    def names(settings: type[BaseModel], field: str) -> set[str]:
+        return set(get_args(settings.model_fields[field].annotation))
+
+    assert names(ModelSettings, "use") == set(TRAINERS)
+    assert names(AugmentSettings, "policy") == set(POLICIES)
+    assert names(LossSettings, "kind") == {"auto", *LOSS_KINDS}
+    assert names(TrainSettings, "optimizer") == set(get_args(OptimizerName))
+    assert names(TrainSettings, "schedule") == set(get_args(ScheduleKind))
+    assert names(PredictSettings, "vote") == set(VOTE_NAMES)
+
+
+def test_every_option_names_its_source_and_a_test_that_is_there() -> None:
+    from gorae.augment.names import VIEW_FAMILIES
+
+    table = tomllib.loads((ROOT / "docs" / "options.toml").read_text("utf-8"))
+    wanted = {
+        "optimizer": get_args(TrainSettings.model_fields["optimizer"].annotation),
+        "schedule": get_args(TrainSettings.model_fields["schedule"].annotation),
+        "policy": get_args(AugmentSettings.model_fields["policy"].annotation),
+        "mixing": ("mixup", "cutmix", "half_cutmix"),
+        "family": tuple(VIEW_FAMILIES),
+        "vote": get_args(PredictSettings.model_fields["vote"].annotation),
+        "loss": (),
+    }
+    assert set(table) == set(wanted)
+    for kind, names in wanted.items():
+        test = ROOT / table[kind].pop("test")
+        assert test.exists(), test
+        assert set(table[kind]) == set(names), kind
 
 
 def test_the_command_line_loads_neither_torch_nor_pandas() -> None:

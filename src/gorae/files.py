@@ -16,6 +16,9 @@ from gorae.errors import StorageError, UserError
 
 TEMPORARY_SUFFIX = ".gorae-tmp"
 
+# Ours, and what the safetensors library leaves behind: it writes beside the path it is given.
+_LEFTOVERS = (f".*{TEMPORARY_SUFFIX}", ".tmp??????")
+
 # TRUST R8: what must stay free beside the file that is written.
 FREE_SPACE_MARGIN_BYTES = 500_000_000
 
@@ -115,7 +118,7 @@ def content_key(value: Any) -> str:
 
 def sweep_temporaries(folder: Path) -> list[Path]:
     """Remove what interrupted writes left below ``folder``; call it under the lock."""
-    leftovers = sorted(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
+    leftovers = sorted(path for pattern in _LEFTOVERS for path in folder.rglob(pattern))
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     return leftovers

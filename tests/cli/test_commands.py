@@ -27,7 +27,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 def test_every_command_of_the_design_is_there() -> None:
     assert set(COMMANDS) == {
         "init", "run", "demo", "preprocess", "split", "train", "predict", "ensemble",
-        "submit", "check", "board", "clean", "doctor",
+        "submit", "check", "board", "model", "augment", "clean", "doctor",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import torch
 
 from gorae.errors import ConfigError
 from gorae.models import build_model
+from gorae.models.plan import Parts
 
 USER_FILE = """
 from torch import nn
@@ -145,3 +146,66 @@ def test_a_users_file_that_fails_is_named_with_the_line(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("x = 1\nimport no_such_module_at_all\n", "utf-8")
     with pytest.raises(ConfigError, match=r"ModuleNotFoundError: .*net.py, line 2"):
         build_model("net.py:Net", num_outputs=3, kwargs={}, seed=0, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "parts", "message"),
+    [
+        (
+            "test_resnet",
+            {"drop_path_rate": 0.1},
+            Parts(drop_path=0.2),
+            r"model\.drop_path = 0\.2 and model\.kwargs\.drop_path_rate = 0\.1 say the same",
+        ),
+        (
+            "torchvision/efficientnet_b0",
+            {"stochastic_depth_prob": 0.1},
+            Parts(drop_path=0.2),
+            "stochastic_depth_prob = 0.1 say the same",
+        ),
+        (
+            "test_resnet",
+            {"global_pool": "max"},
+            Parts(pooling="gem"),
+            "model.pooling = 'gem' and model.kwargs.global_pool = 'max'",
+        ),
+        (
+            "my net.py:Tiny",
+            {},
+            Parts(head="coral"),
+            'coral" has no place in my net.py:Tiny: .* Give it loss.kind = "cumulative"',
+        ),
+        ("my net.py:Tiny", {}, Parts(drop_path=0.1), "Give it stochastic depth of its own"),
+        ("my net.py:Tiny", {}, Parts(pooling="gem"), "Give it pooling of its own"),
+    ],
+)
+def test_parts_that_contradict_or_have_no_place_are_refused(
+    name: str, kwargs: dict[str, object], parts: Parts, message: str, folder: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_model(name, num_outputs=3, kwargs=kwargs, seed=0, folder=folder, parts=parts)
+
+
+def test_stochastic_depth_of_the_arguments_stays() -> None:
+    from torchvision.ops import StochasticDepth
+
+    model = build_model(
+        "torchvision/efficientnet_b0",
+        num_outputs=2,
+        kwargs={"stochastic_depth_prob": 0.1},
+        seed=0,
+        folder=Path(),
+    )
+    rates = [each.p for each in model.modules() if isinstance(each, StochasticDepth)]
+    assert max(rates) == pytest.approx(0.1, rel=0.1)
+
+
+def test_parts_change_no_initial_weight() -> None:
+    one = build_model("test_resnet", num_outputs=2, kwargs={}, seed=1, folder=Path())
+    parts = Parts(drop_rate=0.5, drop_copies=3, drop_path=0.1, pooling="gem")
+    two = build_model(
+        "test_resnet", num_outputs=2, kwargs={}, seed=1, folder=Path(), parts=parts
+    )
+    other = two.state_dict()
+    assert set(other) - set(one.state_dict()) == {"backbone.global_pool.pool.p"}
+    assert all(torch.equal(value, other[key]) for key, value in one.state_dict().items())

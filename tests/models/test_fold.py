@@ -1,6 +1,7 @@
 """Folding changes the speed and nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,12 +9,15 @@ from torch import Tensor, nn
 
 from gorae.models import build_model
 from gorae.models.fold import fold_batch_norms
-from gorae.models.network import ImageModel
+from gorae.models.network import ImageModel, cut_model
+from gorae.models.plan import Parts
 
 
-def _fitted(name: str) -> ImageModel:
+def _fitted(name: str, **parts: Any) -> ImageModel:
     """A network whose norms have statistics and factors of their own."""
-    model = build_model(name, num_outputs=3, kwargs={}, seed=0, folder=Path())
+    model = build_model(
+        name, num_outputs=3, kwargs={}, seed=0, folder=Path(), parts=Parts(**parts)
+    )
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
@@ -98,3 +102,35 @@ def test_a_users_whole_module_is_left_alone() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
     model = ImageModel(network, num_features=0, num_outputs=144, is_whole=True)
     assert fold_batch_norms(model, input_size=8) is model
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_folded"),
+    [
+        *(("layer2", True), ("layer1.1", True), ("layer2.0.act2", True)),
+        # The norm itself stays, those before it are folded.
+        ("layer2.0.bn1", True),
+        # Folding would change what this convolution gives, so it does not happen to it.
+        ("layer2.0.conv1", True),
+        ("conv1.0", False),
+    ],
+)
+def test_features_at_a_layer_stay_the_same_when_folded(layer: str, is_folded: bool) -> None:
+    model = _fitted("resnet10t") if layer != "layer1.1" else _fitted("resnet18")
+    cut_model(model, layer, input_size=64, seed=0)
+    folded = fold_batch_norms(model, input_size=64)
+    assert (folded is not model) == is_folded
+    images = torch.rand(3, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            folded.features(images), model.features(images), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_a_generalised_mean_is_left_in_a_folded_network() -> None:
+    model = _fitted("resnet10t", pooling="gem")
+    folded = fold_batch_norms(model, input_size=64)
+    assert _count_norms(folded) == 0
+    images = torch.rand(3, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(images), model(images), rtol=1e-3, atol=1e-4)

@@ -13,7 +13,7 @@ from torchvision import models
 
 from gorae.errors import ConfigError, UserError
 from gorae.models import ModelPlan, load_model
-from gorae.models.hub import fetch_weights
+from gorae.models.hub import PretrainedLine, fetch_weights, list_pretrained
 
 NAME = "mobilenetv3_small_050"
 
@@ -120,3 +120,23 @@ def test_offline_torchvision_names_its_file(
 def test_networks_without_published_weights_say_so(cache: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"no pretrained weights for {name}"):
         fetch_weights(name, kwargs={})
+
+
+def test_pretrained_weights_are_listed_with_what_is_here(cache: Path) -> None:
+    lines = list_pretrained("resnet50.a2_in1k")
+    assert lines == list_pretrained("resnet50")
+    assert lines[0] == PretrainedLine("resnet50.a1_in1k", True, 224, False)
+    assert [line.is_default for line in lines] == [True] + [False] * (len(lines) - 1)
+    assert {line.name for line in lines} == set(timm.list_models("resnet50.*", pretrained=True))
+    assert {line.input_size for line in lines if line.name == "resnet50.a3_in1k"} == {160}
+    assert list_pretrained("lenet5") == list_pretrained("net.py:Net") == ()
+
+
+def test_weights_in_a_cache_are_known_to_be_here(cache: Path) -> None:
+    file_name = models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
+    expected = PretrainedLine("torchvision/resnet18", True, 224, False)
+    assert list_pretrained("torchvision/resnet18") == (expected,)
+    folder = cache / "torch" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / file_name).write_bytes(b"x")
+    assert list_pretrained("torchvision/resnet18")[0].is_cached

@@ -1,6 +1,7 @@
 """Architecture, weights and pixels that belong together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from gorae.errors import ConfigError, DataError
 from gorae.models import ModelPlan, build_model, load_model, write_weights
 from gorae.models.load import fit_input_size, merge_kwargs
+from gorae.models.parts import CoralHead, GeneralisedMean, has_drop_path
 from gorae.models.resolve import library_pixels, resolve_pixels
 
 
@@ -101,6 +103,68 @@ def test_a_network_of_one_size_is_built_for_the_size_it_gets(tmp_path: Path) -> 
 def test_only_networks_of_one_size_are_told_it(name: str, expected: dict[str, int]) -> None:
     spec, _ = resolve_pixels({"input_size": 64}, {}, library_pixels(name))
     assert fit_input_size(name, {}, spec) == expected
+
+
+def test_a_plan_brings_its_parts(tmp_path: Path) -> None:
+    plan = ModelPlan(
+        "test_resnet",
+        num_outputs=4,
+        pixels={"input_size": 64},
+        head="coral",
+        drop_rate=0.3,
+        drop_copies=5,
+        drop_path=0.2,
+        pooling="gem",
+    )
+    model = load_model(plan, folder=tmp_path).model
+    assert isinstance(model.head, CoralHead)
+    assert model.drop_copies == 5
+    assert model.dropout.p == 0.3
+    assert has_drop_path(model.backbone)
+    assert any(isinstance(each, GeneralisedMean) for each in model.modules())
+
+
+def test_published_weights_have_no_power_and_ours_keep_it(tmp_path: Path) -> None:
+    published = build_model("test_resnet", num_outputs=9, kwargs={}, seed=3, folder=tmp_path)
+    write_weights(tmp_path / "a.safetensors", published.backbone.state_dict())
+    plan = ModelPlan("test_resnet", "a.safetensors", num_outputs=2, pooling="gem")
+    model = load_model(plan, folder=tmp_path).model
+    name = "global_pool.pool.p"
+    assert model.backbone.get_parameter(name).item() == 3
+    torch.nn.init.constant_(model.backbone.get_parameter(name), 4.5)
+    write_weights(tmp_path / "b.safetensors", model.state_dict())
+    again = load_model(replace(plan, weights="b.safetensors"), folder=tmp_path).model
+    assert again.backbone.get_parameter(name).item() == 4.5
+
+
+def test_a_layer_is_taken_after_the_weights_and_the_same_each_time(tmp_path: Path) -> None:
+    plan = ModelPlan("test_vit", num_outputs=3, layer="blocks.2", seed=4)
+    one, same = (load_model(plan, folder=tmp_path).model for _ in range(2))
+    assert one.num_features == 64
+    assert one.layer == "blocks.2"
+    state = same.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in one.state_dict().items())
+    source = build_model("test_vit", num_outputs=3, kwargs={}, seed=9, folder=tmp_path)
+    write_weights(tmp_path / "w.safetensors", source.backbone.state_dict())
+    loaded = load_model(replace(plan, weights="w.safetensors"), folder=tmp_path).model
+    for key, value in source.backbone.state_dict().items():
+        assert torch.equal(value, loaded.backbone.state_dict()[key])
+    with pytest.raises(ConfigError, match=r"no layer of this network\. Near it: blocks"):
+        load_model(replace(plan, layer="block.2"), folder=tmp_path)
+
+
+def test_a_layer_of_a_users_class_needs_no_method_features(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__(nn.Conv2d(3, 5, 3), nn.Flatten(),\n"
+        "            nn.Linear(180, num_classes))\n",
+        "utf-8",
+    )
+    plan = ModelPlan("net.py:Net", num_outputs=3, pixels={"input_size": 8}, layer="0")
+    model = load_model(plan, folder=tmp_path).model
+    assert model.features(torch.rand(2, 3, 8, 8)).shape == (2, 5)
 
 
 @pytest.mark.shared

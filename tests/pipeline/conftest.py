@@ -22,7 +22,6 @@ QUICKEST = (
     "head.strengths=[1.0]",
     "train.precision=fp32",
     "train.threads=1",
-    "train.workers=0",
 )
 
 
@@ -39,28 +38,32 @@ def draw(kind: str, rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def write_competition(folder: Path, *, num_subjects: int, num_test: int) -> Path:
+    """Discs and boxes: two pictures per subject, Korean names."""
+    rng = np.random.default_rng(0)
+    (folder / "train").mkdir(parents=True)
+    (folder / "test").mkdir()
+    lines = ["id,label,subject"]
+    for subject in range(num_subjects):
+        kind = ("원", "상자")[subject % 2]
+        for shot in range(2):
+            draw(kind, rng).save(folder / "train" / f"{subject:03d}_{shot}.png")
+            lines.append(f"{subject:03d}_{shot},{kind},s{subject}")
+    (folder / "train.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    sample = ["id,label"]
+    for number in range(num_test):
+        draw(("원", "상자")[number % 2], rng).save(folder / "test" / f"t{number}.png")
+        sample.append(f"t{number},원")
+    (folder / "sample_submission.csv").write_text("\n".join(sample) + "\n", "utf-8")
+    return folder
+
+
 @pytest.fixture
 def make_competition(tmp_path: Path) -> Callable[..., Path]:
-    """Write a competition of discs and boxes: two pictures per subject, Korean names."""
+    """Write a competition in a folder of its own."""
 
     def make(num_subjects: int = 20, num_test: int = 8, *, name: str = "도형") -> Path:
-        folder = tmp_path / name
-        rng = np.random.default_rng(0)
-        (folder / "train").mkdir(parents=True)
-        (folder / "test").mkdir()
-        lines = ["id,label,subject"]
-        for subject in range(num_subjects):
-            kind = ("원", "상자")[subject % 2]
-            for shot in range(2):
-                draw(kind, rng).save(folder / "train" / f"{subject:03d}_{shot}.png")
-                lines.append(f"{subject:03d}_{shot},{kind},s{subject}")
-        (folder / "train.csv").write_text("\n".join(lines) + "\n", "utf-8")
-        sample = ["id,label"]
-        for number in range(num_test):
-            draw(("원", "상자")[number % 2], rng).save(folder / "test" / f"t{number}.png")
-            sample.append(f"t{number},원")
-        (folder / "sample_submission.csv").write_text("\n".join(sample) + "\n", "utf-8")
-        return folder
+        return write_competition(tmp_path / name, num_subjects=num_subjects, num_test=num_test)
 
     return make
 

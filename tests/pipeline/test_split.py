@@ -350,7 +350,7 @@ def test_training_refuses_what_was_not_split_and_run_makes_a_new_run(
     first = run_quick(folder, 'split.stratify_columns=["subject"]')
     recipe = resolve_recipe(
         preset="quick",
-        overrides=(*RECIPE, "train.workers=0", 'split.stratify_columns=["subject"]'),
+        overrides=(*RECIPE, 'split.stratify_columns=["subject"]'),
     )
     assert train(folder, recipe=recipe).run_id == first.run_id
     if change == "label":

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gorae.report.numbers import chart_name, duration, number, percent, plotly_text, printable
+from gorae.report.numbers import (
+    Count,
+    chart_name,
+    duration,
+    number,
+    percent,
+    plotly_text,
+    printable,
+    signed,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +76,17 @@ def test_any_text_becomes_writable_and_keeps_no_markup(text: str) -> None:
 def test_long_names_are_cut_in_charts_before_they_are_escaped() -> None:
     assert chart_name("<" * 30) == "&lt;" * 21 + "…"
     assert chart_name("마스크 착용") == "마스크 착용"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0123, "+0.012"), (-0.0042, "−0.0042"), (0.0, "0"), (float("nan"), "–")],
+)
+def test_a_difference_has_its_sign(value: float, text: str) -> None:
+    assert signed(value) == text
+
+
+def test_a_count_takes_the_word_that_fits_it() -> None:
+    assert f"{Count(1):picture|pictures}" == "1 picture"
+    assert f"{Count(0):picture|pictures}" == "0 pictures"
+    assert "{n:row|rows}, {n}".format(n=Count(1200)) == "1,200 rows, 1,200"

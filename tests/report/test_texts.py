@@ -3,10 +3,13 @@
 import re
 import string
 from pathlib import Path
+from typing import get_args
 
 from gorae.metrics import METRICS
 from gorae.report import texts
-from gorae.report.texts import METRIC_NAMES, TEXTS, metric_name
+from gorae.report.metric_names import METRIC_NAMES, metric_name
+from gorae.report.page import Fit
+from gorae.report.texts import TEXTS
 
 HANGUL = re.compile("[가-힣]")
 # Written alike in both languages.
@@ -34,8 +37,10 @@ def test_every_text_is_used() -> None:
     folder = Path(texts.__file__).parent
     sources = [*folder.glob("*.py"), folder / "report.html"]
     code = "\n".join(path.read_text("utf-8") for path in sources if path.name != "texts.py")
-    families = ("chart.", "task.", "part.", "verdict.", "axis.train", "axis.valid")
+    charts = ("chart.", "axis.train", "axis.valid")
+    families = (*charts, "task.", "part.", "verdict.", "fit.", "compared.", "computed.")
     unused = [k for k in TEXTS if f'"{k}"' not in code and not k.startswith(families)]
     assert unused == []
     names = {k.split(".")[1] for k in TEXTS if k.startswith("verdict.")}
     assert all(f'"{name}"' in code for name in names)
+    assert {k.split(".")[1] for k in TEXTS if k.startswith("fit.")} == set(get_args(Fit))

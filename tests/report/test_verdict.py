@@ -81,3 +81,11 @@ def test_labels_that_never_occur_are_not_called_the_weakest() -> None:
         make_page(), summaries=build_summaries(truth, values, classes="abc", task="multilabel")
     )
     assert not any("knows least" in sentence.en for sentence in judge(page).sentences)
+
+
+def test_a_run_that_learned_badly_is_said_at_once() -> None:
+    found = p.Diagnosis(fit="overfits", evidence=())
+    sentences = judge(dataclasses.replace(make_page(), diagnosis=found)).sentences
+    assert any(sentence.en.startswith("It overfits") for sentence in sentences)
+    fine = p.Diagnosis(fit="balanced", evidence=())
+    assert judge(dataclasses.replace(make_page(), diagnosis=fine)) == judge(make_page())

@@ -19,6 +19,7 @@ from gorae.report import page as p
 from gorae.report.figures import build_charts
 from gorae.report.pictures import thumbnail
 from gorae.report.summaries import build_summaries, class_shares, confident_errors
+from gorae.report.texts import Text
 from gorae.report.write import render_report, write_report
 
 HOSTILE = (
@@ -139,6 +140,24 @@ def make_page(names: tuple[str, ...], *, task: Task = "multiclass") -> p.ReportP
                 }
             ),
         ),
+        diagnosis=p.Diagnosis(
+            fit="overfits",
+            evidence=(Text(names[0], names[1]),),
+            remedies=(p.Remedy(setting=names[2], why=Text(names[1], names[0])),),
+        ),
+        advice=p.TransferAdvice(
+            sentence=Text("try `gorae run`", "`gorae run`"), reason=Text(first, first)
+        ),
+        compared=pd.DataFrame(
+            {
+                "what": ["view", "without view", "checkpoint", "equal weights", "new kind"],
+                "name": [names[0], names[1], "2", names[2], names[-1]],
+                "score": 0.87,
+                "gain": [0.0123, -0.02, 0.0, 0.1, 0.1],
+                "low": [0.001, -0.03, -0.1, np.nan, 0.05],
+                "high": [0.02, -0.01, 0.1, np.nan, 0.15],
+            }
+        ),
         folds=pd.DataFrame({"fold": names[:3], "score": [0.85, 0.87, 0.91], "num_rows": 40}),
         summaries=build_summaries(truth, values, classes=names, task=task),
         errors=tuple(
@@ -157,7 +176,20 @@ def make_page(names: tuple[str, ...], *, task: Task = "multiclass") -> p.ReportP
             fallback=pd.DataFrame({"id": names, "reason": names}),
         ),
         provenance=p.Provenance(
-            settings="\n".join(names), environment=((first, names[1]),), commands=names
+            settings="\n".join(names),
+            environment=((first, names[1]),),
+            commands=names,
+            arithmetic={
+                "device": "cpu",
+                "precision": names[0],
+                "channels_last": True,
+                "compile": False,
+                "predict_compile": True,
+                "threads": 2,
+                "workers": 1,
+                "origin": names[1],
+                "images_per_s": {names[2]: 44.3},
+            },
         ),
     )
 
@@ -278,8 +310,8 @@ def test_many_classes_keep_the_page_small() -> None:
 def test_sections_without_data_are_absent() -> None:
     page = make_page(NAMES)
     everything = {
-        "data", "split", "training", "scores", "answers", "probabilities", "errors",
-        "submission", "provenance",
+        "data", "split", "training", "scores", "compared", "answers", "probabilities",
+        "errors", "submission", "provenance",
     }  # fmt: skip
     assert Reader(render_report(page)).ids() - {None} == everything
     bare = p.ReportPage(headline=page.headline)
@@ -290,7 +322,7 @@ def test_sections_without_data_are_absent() -> None:
     for name, gone in (
         ("data", "data"),
         ("split", "split"),
-        ("training", "training"),
+        ("compared", "compared"),
         ("provenance", "provenance"),
     ):
         one_less: Any = {name: None}
@@ -320,3 +352,54 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_report(
             tmp_path / "file" / "report.html", p.ReportPage(headline=make_page(NAMES).headline)
         )
+
+
+def test_training_is_there_for_curves_a_diagnosis_or_advice() -> None:
+    page = make_page(NAMES)
+    parts: dict[str, Any] = {"training": None, "diagnosis": None, "advice": None}
+    for kept in parts:
+        others: dict[str, Any] = {name: None for name in parts if name != kept}
+        assert "training" in Reader(render_report(dataclasses.replace(page, **others))).ids()
+    assert "training" not in Reader(render_report(dataclasses.replace(page, **parts))).ids()
+
+
+def test_the_diagnosis_says_evidence_and_settings_in_both_languages(html: str) -> None:
+    text = Reader(html).text
+    for words in ("It overfits: ", "과적합입니다.", "What to try, one at a time", "00123"):
+        assert words in text
+
+
+def test_commands_in_sentences_are_code_and_names_in_them_are_not_markup() -> None:
+    html = render_report(make_page(NAMES))
+    assert "try <code>gorae run</code>" in html
+    advice = p.TransferAdvice(
+        sentence=Text(f"`{HOSTILE[1]}` and `", "`"), reason=Text("a", "b")
+    )
+    wild = render_report(dataclasses.replace(make_page(NAMES), advice=advice))
+    assert "<img src=x" not in wild
+
+
+def test_each_part_says_whether_it_helps(html: str) -> None:
+    reader = Reader(html)
+    classes = [a.get("class") for tag, a in reader.elements if tag == "tr"]
+    said = [name for name in classes if name in ("better", "worse", "same")]
+    assert said == ["better", "worse", "same", "same", "better"]
+    shown = ("+0.012", "−0.020", "view 고양이 alone", "without view 개", "뷰 고양이만")
+    for words in (*shown, "00123 vote, equal weights", "new kind 1e5"):
+        assert words in reader.text
+
+
+def test_how_it_was_computed_is_said(html: str) -> None:
+    text = Reader(html).text
+    for words in ("How it was computed", "channels last", "44.3 images/s", "초당 44.3장"):
+        assert words in text
+
+
+def test_one_thing_is_not_called_many(html: str) -> None:
+    page = make_page(NAMES)
+    one = dataclasses.replace(page.headline, num_rows=1, num_models=1)
+    text = Reader(render_report(dataclasses.replace(page, headline=one))).text
+    assert "1 row scored" in text
+    assert "1 trained model" in text
+    assert "1 rows" not in text
+    assert "120 rows scored" in Reader(html).text

@@ -13,21 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gorae.augment import eval_transform, train_transform
+from gorae.augment.geometry import eval_transform, train_transform
 from gorae.data.dataset import ImageDataset, TrainDataset
 from gorae.data.pixels import PixelSpec
 from gorae.data.sources import Task
 from gorae.training.fit import FoldResult, fit_fold
+from gorae.training.optim import OptimPlan
 from gorae.training.plan import Control, FitPlan, FoldData, Scorer
+from gorae.training.schedules import Course, SchedulePlan
 
 SPEC = PixelSpec((0.5,) * 3, (0.25,) * 3, 16, "bilinear", 1.0)
 
 PLAN = FitPlan(
-    epochs=3,
+    course=Course(SchedulePlan(warmup_epochs=0.5), epochs=3),
     batch_size=4,
-    lr=0.01,
-    backbone_lr=0.01,
-    warmup_epochs=0.5,
+    optim=OptimPlan(lr=0.01, backbone_lr=0.01),
     identity={"model": "tiny"},
 )
 
@@ -92,6 +92,7 @@ def draw_fold(
     valid = ImageDataset(store, hashes[num_train:], partial(eval_transform, spec=SPEC))
     return FoldData(
         task=task,
+        num_classes=1 if task == "regression" else 2,
         spec=SPEC,
         train=TrainDataset(store, hashes[:num_train], random_view, seed=0),
         train_truth=truth[:num_train],
@@ -102,14 +103,28 @@ def draw_fold(
     )
 
 
+def change_plan(plan: FitPlan, **changes: Any) -> FitPlan:
+    """``plan`` with fields of itself, its course or its optimiser changed."""
+
+    def of(part: Any) -> dict[str, Any]:
+        return {name: changes[name] for name in part.__dataclass_fields__ if name in changes}
+
+    return replace(
+        plan,
+        course=replace(plan.course, **of(plan.course)),
+        optim=replace(plan.optim, **of(plan.optim)),
+        **of(plan),
+    )
+
+
 def fit_tiny(
     folder: Path, *, data: FoldData | None = None, control: Control | None = None, **plan: Any
 ) -> FoldResult:
-    """Train the tiny net in ``folder``; ``plan`` changes the plan's fields."""
+    """Train the tiny net in ``folder``; ``plan`` changes fields of the plan and its parts."""
     return fit_fold(
         build_tiny_net(),
         data or draw_fold(),
-        plan=replace(PLAN, **plan),
+        plan=change_plan(PLAN, **plan),
         folder=folder,
         control=control or Control(workers=0),
     )

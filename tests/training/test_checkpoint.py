@@ -22,7 +22,7 @@ from gorae.training.checkpoint import (
     write_checkpoint,
     write_tensors,
 )
-from gorae.training.losses import TargetScale
+from gorae.training.outputs import OutputForm
 
 Net = Callable[..., nn.Module]
 
@@ -35,7 +35,7 @@ def checkpoint_of_epoch(epoch: int) -> Checkpoint:
         score=0.5 + epoch / 10,
         metric="accuracy",
         valid_loss=0.25,
-        target=TargetScale(1.5, 2.5),
+        form=OutputForm("value", 1.5, 2.5),
         identity={"model": "tiny", "classes": ["고양이", "개"]},
     )
 
@@ -160,10 +160,10 @@ def test_weights_of_another_network_are_refused_whole(tmp_path: Path, tiny_net: 
 def test_a_newer_schema_is_refused(tmp_path: Path, tiny_net: Net) -> None:
     write_three(tmp_path, tiny_net)
     path = sidecar_path(tmp_path, "epoch-0003")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
     checkpoints, notes = read_checkpoints(tmp_path)
     assert len(checkpoints) == 2
-    assert "written by another version of gorae (schema 2, this one reads 1)" in notes[0]
+    assert "written by another version of gorae (schema 99, this one reads 2)" in notes[0]
 
 
 FULL_DISK = """

@@ -1,20 +1,12 @@
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from gorae.augment import normalise
-from gorae.training.evaluate import (
-    Arithmetic,
-    mean_loss,
-    place,
-    predict_outputs,
-    predict_values,
-)
-from gorae.training.losses import TargetScale
+from gorae.augment.geometry import normalise
+from gorae.training.evaluate import Arithmetic, Precision, place, predict_outputs
 from gorae.training.plan import FoldData
 
 
@@ -23,7 +15,8 @@ def outputs_of(
 ) -> torch.Tensor:
     assert data.valid is not None
     loader = DataLoader(data.valid, batch_size=batch_size, shuffle=shuffle)
-    return predict_outputs(model, loader, spec=data.spec, arithmetic=Arithmetic())
+    outputs, index = predict_outputs(model, loader, spec=data.spec, arithmetic=Arithmetic())
+    return outputs[index.argsort()]
 
 
 def test_outputs_are_the_networks(
@@ -37,19 +30,32 @@ def test_outputs_are_the_networks(
         torch.testing.assert_close(outputs_of(model, data, batch_size=4), model(pixels))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_loss_does_not_depend_on_the_batches(
-    batch_size: int, tiny_net: Callable[..., nn.Module], fold: Callable[..., FoldData]
+@pytest.mark.parametrize(("batch_size", "shuffle"), [(1, False), (3, True), (7, True)])
+def test_outputs_do_not_depend_on_the_batches(
+    batch_size: int,
+    shuffle: bool,
+    tiny_net: Callable[..., nn.Module],
+    fold: Callable[..., FoldData],
 ) -> None:
     data, model = fold(), tiny_net()
-    losses = []
-    for size, shuffle in ((10, False), (batch_size, False), (batch_size, True)):
-        outputs = outputs_of(model, data, batch_size=size, shuffle=shuffle)
-        assert data.valid_truth is not None
-        losses.append(
-            mean_loss(outputs, data.valid_truth, task="multiclass", target=TargetScale())
-        )
-    assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+    whole = outputs_of(model, data, batch_size=10)
+    torch.testing.assert_close(
+        outputs_of(model, data, batch_size=batch_size, shuffle=shuffle), whole
+    )
+
+
+@pytest.mark.parametrize("splits", [2, 4])
+def test_outputs_do_not_depend_on_the_parts_a_batch_is_computed_in(
+    splits: int, tiny_net: Callable[..., nn.Module], fold: Callable[..., FoldData]
+) -> None:
+    data, model = fold(), tiny_net()
+    assert data.valid is not None
+    loader = DataLoader(data.valid, batch_size=5)
+    outputs, index = predict_outputs(
+        model, loader, spec=data.spec, arithmetic=Arithmetic(), splits=splits
+    )
+    assert index.tolist() == list(range(10))
+    torch.testing.assert_close(outputs, outputs_of(model, data, batch_size=10))
 
 
 def test_two_evaluations_are_equal_and_leave_the_network_alone(
@@ -64,16 +70,16 @@ def test_two_evaluations_are_equal_and_leave_the_network_alone(
     assert not first.is_inference()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_values_in_either_precision(
-    precision: str, tiny_net: Callable[..., nn.Module], fold: Callable[..., FoldData]
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_outputs_in_each_precision(
+    precision: Precision, tiny_net: Callable[..., nn.Module], fold: Callable[..., FoldData]
 ) -> None:
     data, model = fold(), tiny_net()
     assert data.valid is not None
     loader = DataLoader(data.valid, batch_size=4)
-    values = [
-        predict_values(model, loader, spec=data.spec, arithmetic=arithmetic, task="multiclass")
-        for arithmetic in (Arithmetic(precision=precision), Arithmetic(channels_last=False))  # type: ignore[arg-type]  # parametrised
-    ]
-    assert values[0].dtype == np.float32
-    np.testing.assert_allclose(values[0], values[1], atol=2e-2 if precision == "bf16" else 1e-5)
+    found, plain = (
+        predict_outputs(model, loader, spec=data.spec, arithmetic=arithmetic)[0]
+        for arithmetic in (Arithmetic(precision=precision), Arithmetic(channels_last=False))
+    )
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-5 if precision == "fp32" else 5e-2)

@@ -14,23 +14,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from gorae.augment import normalise
+from gorae.augment.geometry import normalise
 from gorae.data.dataset import EpochBatches
 from gorae.data.sources import Task
 from gorae.errors import ConfigError, DataError, ResourceError
 from gorae.files import sha256_file
 from gorae.training.checkpoint import load_checkpoint, weights_path
-from gorae.training.evaluate import Arithmetic, predict_values
+from gorae.training.evaluate import Arithmetic, predict_outputs
 from gorae.training.fit import FoldResult, fit_fold
-from gorae.training.loop import step_seed
-from gorae.training.optim import build_adamw, learning_rate_share
+from gorae.training.optim import OptimPlan, build_optimizer
+from gorae.training.outputs import activate
 from gorae.training.plan import Control, FitPlan, FoldData, Scorer
+from gorae.training.schedules import Course, SchedulePlan, rate_share
+from gorae.training.step import step_seed
 
 Fit = Callable[..., FoldResult]
 Fold = Callable[..., FoldData]
 Net = Callable[..., nn.Module]
 
 IN_PROCESS = Control(workers=0)
+
+
+def plan_of(*, epochs: int, lr: float, **more: Any) -> FitPlan:
+    """A training whose backbone learns as fast as its head."""
+    return FitPlan(
+        course=Course(SchedulePlan(), epochs=epochs),
+        batch_size=4,
+        optim=OptimPlan(lr=lr, backbone_lr=lr),
+        **more,
+    )
 
 
 def log_loss(truth: NDArray[Any], values: NDArray[np.float32]) -> float:
@@ -50,9 +62,9 @@ def test_the_loop_is_a_plain_torch_loop(
 ) -> None:
     """The same weights, to the bit, as twenty lines of torch without gorae's loop."""
     data, epochs, size = fold(), 2, 4
-    result = fit(tmp_path, data=data, epochs=epochs, warmup_epochs=1, keep_checkpoints=epochs)
+    result = fit(tmp_path, data=data, epochs=epochs, keep_checkpoints=epochs)
     model = tiny_net().to(memory_format=torch.channels_last)
-    optimizer = build_adamw(model, lr=0.01, backbone_lr=0.01, weight_decay=0.01)
+    optimizer = build_optimizer(model, OptimPlan(lr=0.01, backbone_lr=0.01))
     batches = EpochBatches(len(data.train), batch_size=size, seed=0)
     loader = DataLoader(data.train, batch_sampler=batches)
     step, steps = 0, len(batches)
@@ -60,8 +72,8 @@ def test_the_loop_is_a_plain_torch_loop(
         model.train()
         for images, index in loader:
             for group in optimizer.param_groups:
-                share = learning_rate_share(
-                    step, warmup_steps=steps, total_steps=epochs * steps
+                share = rate_share(
+                    SchedulePlan(), step, steps_per_epoch=steps, total_steps=epochs * steps
                 )
                 group["lr"] = 0.01 * share
             torch.manual_seed(step_seed(0, step))
@@ -88,7 +100,10 @@ def test_history_has_one_row_per_epoch(tmp_path: Path, fit: Fit) -> None:
     pd.testing.assert_frame_equal(history, result.history)
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["step"].tolist() == [7, 14, 21]
-    shares = [learning_rate_share(s - 1, warmup_steps=4, total_steps=21) for s in (7, 14, 21)]
+    shares = [
+        rate_share(SchedulePlan(), step - 1, steps_per_epoch=7, total_steps=21)
+        for step in (7, 14, 21)
+    ]
     np.testing.assert_allclose(history["lr"], 0.01 * np.array(shares))
     assert rows == history.to_dict("records")
     assert steps == [(step, 21) for step in range(1, 22)]
@@ -110,7 +125,7 @@ def test_train_loss_is_the_mean_over_images(tmp_path: Path, fold: Fold) -> None:
     data = fold(num_train=11)
     model = Constant()
     bias = model.head.bias.detach().clone()
-    plan = FitPlan(epochs=1, batch_size=4, lr=1e-30, backbone_lr=1e-30)
+    plan = plan_of(epochs=1, lr=1e-30)
     result = fit_fold(model, data, plan=plan, folder=tmp_path, control=IN_PROCESS)
     labels = torch.from_numpy(data.train_truth)
     expected = F.cross_entropy(bias.expand(11, 2), labels)
@@ -126,7 +141,7 @@ def test_every_task_is_learned(task: Task, tmp_path: Path, fold: Fold, tiny_net:
         return float(((values > 0.5) == wanted).mean())
 
     data = replace(fold(task), scorer=Scorer("closeness", closeness, greater_is_better=True))
-    plan = FitPlan(epochs=12, batch_size=4, lr=0.03, backbone_lr=0.03)
+    plan = plan_of(epochs=12, lr=0.03)
     model = tiny_net(1 if task == "regression" else 2)
     result = fit_fold(model, data, plan=plan, folder=tmp_path, control=IN_PROCESS)
     score = result.checkpoints[0].score
@@ -134,7 +149,7 @@ def test_every_task_is_learned(task: Task, tmp_path: Path, fold: Fold, tiny_net:
     assert score > 0.85
     if task == "regression":
         # Values are in the unit of the truth, about 1025, not standardised.
-        assert result.checkpoints[0].target.shift == pytest.approx(1025, abs=10)
+        assert result.checkpoints[0].form.shift == pytest.approx(1025, abs=10)
 
 
 def test_a_tiny_set_is_learned_by_heart(tmp_path: Path, fit: Fit, fold: Fold) -> None:
@@ -157,13 +172,13 @@ def test_a_reloaded_checkpoint_reproduces_its_score(
     for checkpoint in result.checkpoints:
         model = tiny_net()
         load_checkpoint(tmp_path / "checkpoints", checkpoint, model)
-        values = predict_values(
+        outputs, _ = predict_outputs(
             model.to(memory_format=torch.channels_last),
             DataLoader(data.valid, batch_size=4),
             spec=data.spec,
             arithmetic=arithmetic,
-            task="multiclass",
         )
+        values = activate(outputs.numpy(), checkpoint.form)
         assert log_loss(data.valid_truth, values) == pytest.approx(checkpoint.score, abs=1e-7)
 
 
@@ -284,7 +299,7 @@ class Explosive(nn.Module):
 def fit_explosive(
     net: nn.Module, bad_steps: set[int], folder: Path, data: FoldData
 ) -> FoldResult:
-    plan = FitPlan(epochs=2, batch_size=4, lr=0.01, backbone_lr=0.01)
+    plan = plan_of(epochs=2, lr=0.01)
     model = Explosive(net, bad_steps)
     return fit_fold(model, data, plan=plan, folder=folder, control=IN_PROCESS)
 
@@ -303,7 +318,7 @@ def test_the_sixth_sets_back_with_half_the_rate(
     assert any(
         "went back to the end of epoch 1 with 1/2 of the learning" in n for n in result.notes
     )
-    share = learning_rate_share(13, warmup_steps=4, total_steps=14)
+    share = rate_share(SchedulePlan(), 13, steps_per_epoch=7, total_steps=14)
     assert result.history["lr"][1] == pytest.approx(0.01 * share / 2)
 
 
@@ -313,7 +328,7 @@ def test_a_hopeless_rate_ends_in_a_message_and_no_bad_checkpoint(
 ) -> None:
     data = with_log_loss(fold("multiclass"))
     with pytest.raises(DataError, match=r"no longer finite .* Lower train.lr, now 1e\+"):
-        fit(tmp_path, data=data, lr=lr, backbone_lr=lr, warmup_epochs=0, epochs=30)
+        fit(tmp_path, data=data, lr=lr, backbone_lr=lr, epochs=30)
     record = json.loads((tmp_path / "not_finite.json").read_text("utf-8"))
     assert "epoch" in record["where"]
     for path in (tmp_path / "checkpoints").glob("*.json"):
@@ -340,7 +355,7 @@ def test_running_out_of_memory_is_a_message(tmp_path: Path, fold: Fold) -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images.new_empty(2**50)
 
-    plan = FitPlan(epochs=1, batch_size=4, lr=0.01, backbone_lr=0.01)
+    plan = plan_of(epochs=1, lr=0.01)
     with pytest.raises(ResourceError, match="Memory ran out while training with batches of 4"):
         fit_fold(Hungry(), fold(), plan=plan, folder=tmp_path, control=IN_PROCESS)
 

@@ -17,10 +17,23 @@ from torch import Tensor, nn
 from gorae.errors import ConfigError, StorageError
 from gorae.files import sha256_file
 from gorae.training.fit import FoldResult, fit_fold
+from gorae.training.optim import OptimPlan
 from gorae.training.plan import Control, FitPlan, FoldData, Interrupted
+from gorae.training.schedules import Course, SchedulePlan
 
 EPOCHS = 40
 """Of the trainings that are killed: a second or two of work."""
+
+
+def plan_of(*, epochs: int, lr: float, **more: Any) -> FitPlan:
+    """A training whose backbone learns as fast as its head."""
+    return FitPlan(
+        course=Course(SchedulePlan(), epochs=epochs),
+        batch_size=4,
+        optim=OptimPlan(lr=lr, backbone_lr=lr),
+        **more,
+    )
+
 
 Fit = Callable[..., FoldResult]
 Fold = Callable[..., FoldData]
@@ -32,8 +45,13 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def stop_at(step: int, workers: int = 0) -> Control:
-    asked = iter(range(10**9))
-    return Control(workers=workers, should_stop=lambda: next(asked) >= step)
+    """Stop after so many steps of this process, in training or in the evaluation behind it."""
+    taken: list[int] = []
+    return Control(
+        workers=workers,
+        should_stop=lambda: len(taken) >= step,
+        on_step=lambda done, _: taken.append(done),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +218,7 @@ class Brittle(nn.Module):
 
 
 def fit_brittle(net: nn.Module, limit: float, folder: Path, control: Control) -> list[str]:
-    plan = FitPlan(epochs=4, batch_size=4, lr=0.1, backbone_lr=0.1, keep_checkpoints=4)
+    plan = plan_of(epochs=4, lr=0.1, keep_checkpoints=4)
     data = load_tiny().draw_fold()
     brittle = Brittle(net, limit)
     result = fit_fold(brittle, data, plan=plan, folder=folder, control=control)

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from gorae.cli.ahead import augment
 from gorae.cli.job import demo, init, run
+from gorae.cli.look import model
 from gorae.cli.steps import check, ensemble, predict, preprocess, split, submit, train
 from gorae.cli.tidy import board, clean, doctor
 
@@ -56,6 +58,8 @@ for command in (
     submit,
     check,
     board,
+    model,
+    augment,
     clean,
     doctor,
 ):

@@ -66,6 +66,7 @@ def run(
             ask=screen.ask,
             encoding=encoding,
             on_event=screen.on_event,
+            stopping=screen.stopping,
         )
 
     draw = partial(show.show_run, folder=target)
@@ -84,7 +85,7 @@ def demo(
     def step(screen: Screen) -> "DemoResult":
         from gorae.pipeline.demo import demo as step_demo
 
-        return step_demo(folder, on_event=screen.on_event)
+        return step_demo(folder, on_event=screen.on_event, stopping=screen.stopping)
 
     perform(step, folder=folder, as_json=as_json, is_debug=context.obj, draw=show.show_demo)
 

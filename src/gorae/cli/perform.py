@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -12,9 +13,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gorae.cli.launched import is_spokesman
 from gorae.cli.screen import Screen, live_screen, plain_screen
 from gorae.cli.stops import INTERRUPTED, TERMINATED, Failure, explain, stop_of, stop_signals
 from gorae.cli.text import safe
+from gorae.pipeline.launch import NeedsProcesses
 
 
 class Result(Protocol):
@@ -48,17 +51,17 @@ def perform(
     Raises:
         typer.Exit: The step failed; its message is on the screen.
     """
-    with stop_signals() as seen:
+    with stop_signals() as (seen, stopping):
         try:
-            with _clean_stdout(is_needed=as_json), _screen(as_json) as screen:
-                result = step(screen)
+            with clean_stdout(is_needed=as_json), _screen(as_json) as screen:
+                result = step(replace(screen, stopping=stopping))
             if as_json:
                 print_json(result.to_json())
             else:
                 draw(Console(highlight=False), result)
             sys.stdout.flush()
         except BaseException as error:
-            if isinstance(error, typer.Exit):
+            if isinstance(error, typer.Exit | NeedsProcesses):
                 raise
             # What breaks while stopping is part of the stop.
             cause = stop_of(seen[0]) if seen else error
@@ -77,7 +80,7 @@ def _screen(as_json: bool) -> Any:
 
 
 @contextmanager
-def _clean_stdout(*, is_needed: bool) -> Iterator[None]:
+def clean_stdout(*, is_needed: bool) -> Iterator[None]:
     """Send what others print (libraries, a user's own module, child processes) to stderr."""
     if not is_needed:
         yield
@@ -108,7 +111,8 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
     is_stop = failure.exit_code in (INTERRUPTED, TERMINATED)
     label = ("Stopped: ", "yellow") if is_stop else ("Error: ", "bold red")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(label, safe(failure.message)))
+    if is_spokesman():
+        console.print(Text.assemble(label, safe(failure.message)))
     if as_json:
         try:
             print_json(failure.to_json())

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from gorae.cli.text import clock, count_of, duration, safe, safe_line
 from gorae.events import Event, OnEvent
+from gorae.stopping import Stopping, never_stopped
 
 if TYPE_CHECKING:
     from gorae.data.layout import Question
@@ -30,11 +31,13 @@ _INDENT = 13
 
 @dataclass(frozen=True)
 class Screen:
-    """What a step may do with the user: tell, and ask where somebody can answer."""
+    """What a step may do with the user: tell, ask where somebody can answer, be stopped."""
 
     on_event: OnEvent
     choose: Callable[[str, Sequence[str]], str] | None
     """Shows a question with its options, returns the answer; None where nobody can answer."""
+    stopping: Stopping = never_stopped
+    """Opened by work that stops at a moment of its own choice."""
 
     @property
     def ask(self) -> "Callable[[Question], str] | None":

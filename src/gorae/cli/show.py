@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.text import Text
 from gorae.cli.text import clock, count, duration, interval, safe, safe_line, score, size
 
 if TYPE_CHECKING:
+    from gorae.pipeline.all_votes import VotesResult
     from gorae.pipeline.board import Board, BoardLine
     from gorae.pipeline.check import CheckResult
     from gorae.pipeline.clean import CleanResult, Holding
@@ -198,7 +199,7 @@ def show_train(console: Console, result: "TrainResult", *, folder: Path) -> None
 
 
 def show_ensemble(console: Console, result: "EnsembleResult", *, folder: Path) -> None:
-    """The score of the vote."""
+    """The score of the vote, and of other ways to vote on the same rows."""
     found = result.result
     rows: list[Row] = [
         (f"{found['metric']}, out of fold", _scored(found["score"], found["interval"]))
@@ -206,9 +207,67 @@ def show_ensemble(console: Console, result: "EnsembleResult", *, folder: Path) -
     if found["predicted"] is not None:
         rows.append(("expected on the test set", interval(found["predicted"])))
     rows.append(_folds(found["fold_scores"]))
+    rows.append(("vote", found["vote"]))
+    rows += [
+        ("" if place else "members", f"{member['run_id']}, weight {member['weight']:.3g}")
+        for place, member in enumerate(found.get("members", ()))
+    ]
+    if "selection" in found:
+        chosen = found["selection"]
+        rows.append(
+            (
+                "chosen by",
+                f"{chosen['how']}; on the rows it was chosen on "
+                f"{score(chosen['score_where_chosen'])}, which is no fair score",
+            )
+        )
     console.print(facts(result.run.run_id, rows), soft_wrap=True)
+    if found["compared"]:
+        console.print()
+        console.print(_compared(found["compared"], found["metric"]))
     if result.has_test:
         show_next(console, _with_run("submit", result.run.run_id, folder), "writes the CSV")
+
+
+def _compared(lines: Sequence[dict[str, Any]], metric: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("on the same rows", overflow="fold")
+    table.add_column(safe_line(metric), justify="right", no_wrap=True)
+    table.add_column("above less this", justify="right", no_wrap=True)
+    table.add_column("95 % interval", no_wrap=True)
+    for line in lines:
+        bounds = line["interval"]
+        table.add_row(
+            Text(safe_line(f"{line['what']} {line['name']}")),
+            score(line["score"]),
+            f"{line['difference']:+.4f}",
+            "-" if bounds is None else f"{bounds[0]:+.4f} to {bounds[1]:+.4f}",
+        )
+    return table
+
+
+def show_votes(console: Console, result: "VotesResult", *, folder: Path) -> None:
+    """The votes of one run with their submissions."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("vote", no_wrap=True)
+    metric = result.votes[0]["metric"] if result.votes else "score"
+    table.add_column(safe_line(metric), justify="right", no_wrap=True)
+    table.add_column("95 % interval", no_wrap=True)
+    table.add_column("run", overflow="fold")
+    table.add_column("CSV, checked", no_wrap=True)
+    for line in result.votes:
+        table.add_row(
+            line["vote"],
+            score(line["score"]),
+            interval(line["interval"], word="–"),
+            Text(safe_line(line["run_id"])),
+            Path(line["submission"]).name,
+        )
+    console.print(table)
+    if result.votes:
+        sent = Path(result.votes[0]["submission"]).parent
+        console.print(Text.assemble(("in ", "dim"), safe_line(shown_path(sent))))
+    show_next(console, _command("board", folder), "ranks the runs")
 
 
 def show_predict(console: Console, result: "PredictResult") -> None:

@@ -1,5 +1,6 @@
 """Commands of the single steps, each of which `gorae run` does as well."""
 
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gorae.cli import show
+from gorae.cli.ahead import show_lr, show_schedule
 from gorae.cli.options import (
     AsJson,
     Folder,
@@ -21,13 +23,17 @@ from gorae.cli.options import (
 from gorae.cli.perform import perform
 from gorae.cli.screen import Screen
 from gorae.cli.stops import DATA
+from gorae.errors import ConfigError
 
 if TYPE_CHECKING:
+    from gorae.pipeline.all_votes import VotesResult
     from gorae.pipeline.check import CheckResult
     from gorae.pipeline.contract import Split
     from gorae.pipeline.ensemble import EnsembleResult
+    from gorae.pipeline.find_lr import FindLrResult
     from gorae.pipeline.predict import PredictResult
     from gorae.pipeline.preprocess import PreprocessResult
+    from gorae.pipeline.schedule import ScheduleResult
     from gorae.pipeline.submit import SubmitResult
     from gorae.pipeline.train import TrainResult
 
@@ -82,20 +88,52 @@ def train(
     preset: PresetOption = None,
     recipe: RecipeOption = None,
     overrides: Overrides = None,
+    plots_schedule: Annotated[
+        bool,
+        typer.Option("--plot-schedule", help="Draw the learning rates instead of training."),
+    ] = False,
+    finds_lr: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Look for a learning rate instead of training."),
+    ] = False,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on every fold and predict."""
     target = place(folder, folder_option)
+    if plots_schedule and finds_lr:
+        raise typer.BadParameter("--plot-schedule and --find-lr cannot be asked for at once.")
+    perform_it = partial(perform, folder=target, as_json=as_json, is_debug=context.obj)
+    if plots_schedule:
+
+        def plot(screen: Screen) -> "ScheduleResult":
+            settings = read_recipe(preset, recipe, overrides)
+            from gorae.pipeline.schedule import plot_schedule
+
+            return plot_schedule(target, recipe=settings, on_event=screen.on_event)
+
+        perform_it(plot, draw=show_schedule)
+        return
+    if finds_lr:
+
+        def find(screen: Screen) -> "FindLrResult":
+            settings = read_recipe(preset, recipe, overrides)
+            from gorae.pipeline.find_lr import find_lr
+
+            return find_lr(target, recipe=settings, on_event=screen.on_event)
+
+        perform_it(find, draw=show_lr)
+        return
 
     def step(screen: Screen) -> "TrainResult":
         settings = read_recipe(preset, recipe, overrides)
         from gorae.pipeline.train import train as step_train
 
-        return step_train(target, recipe=settings, on_event=screen.on_event)
+        return step_train(
+            target, recipe=settings, on_event=screen.on_event, stopping=screen.stopping
+        )
 
-    draw = partial(show.show_train, folder=target)
-    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
+    perform_it(step, draw=partial(show.show_train, folder=target))
 
 
 def predict(
@@ -124,22 +162,118 @@ def predict(
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=show.show_predict)
 
 
+class Vote(StrEnum):
+    """Names of the votes, without the arithmetic behind them: that takes long to import."""
+
+    ARITHMETIC = "arithmetic"
+    WEIGHTED = "weighted"
+    GEOMETRIC = "geometric"
+    LOGIT = "logit"
+    RANK = "rank"
+    HARD = "hard"
+    SUBTASK = "subtask"
+
+
+class Choice(StrEnum):
+    """Ways to choose runs and weights by score."""
+
+    GREEDY = "greedy"
+    BEST_SUBSET = "best_subset"
+    FIT_WEIGHTS = "fit_weights"
+    BY_SCORE = "by_score"
+
+
 def ensemble(
     context: typer.Context,
-    run: RunArgument = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Ids of runs, or their beginnings; several become a new run; absent: newest.",
+        ),
+    ] = None,
+    vote: Annotated[
+        Vote | None,
+        typer.Option("--vote", help="Join by this vote into a new run; absent: arithmetic."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="W:W:...", help="Weigh the runs so, such as 6:3:1."),
+    ] = None,
+    select: Annotated[
+        Choice | None,
+        typer.Option(help="Choose runs and weights by score, checked on other folds."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name the new run.")] = None,
+    all_votes: Annotated[
+        bool,
+        typer.Option(
+            "--all-votes",
+            help="Vote on one run in four ways (arithmetic, geometric, weighted, hard) and "
+            "write a submission of each.",
+        ),
+    ] = False,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Vote over folds, checkpoints and views of a run, and score it."""
+    """Vote over the models of a run, or join several runs."""
     target = place(None, folder_option)
+    named = runs or []
+    if all_votes:
+        if len(named) > 1 or vote or weights or select or name:
+            raise typer.BadParameter("--all-votes takes one run and no other choice.")
+        _all_votes(context, target, named[0] if named else None, as_json=as_json)
+        return
+    is_new = len(named) > 1 or vote is not None or any((weights, select, name))
 
     def step(screen: Screen) -> "EnsembleResult":
-        from gorae.pipeline.ensemble import ensemble as step_ensemble
+        if not is_new:
+            from gorae.pipeline.ensemble import ensemble as step_ensemble
 
-        return step_ensemble(target, run=run, on_event=screen.on_event)
+            return step_ensemble(
+                target, run=named[0] if named else None, on_event=screen.on_event
+            )
+        from gorae.pipeline.blend import Blend, blend
+
+        plan = Blend(
+            how=(vote or Vote.ARITHMETIC).value,
+            weights=parse_weights(weights),
+            select=select.value if select else None,
+            name=name,
+        )
+        return blend(target, runs=named, plan=plan, on_event=screen.on_event)
 
     draw = partial(show.show_ensemble, folder=target)
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
+
+
+def _all_votes(context: typer.Context, target: Path, run: str | None, *, as_json: bool) -> None:
+    def step(screen: Screen) -> "VotesResult":
+        from gorae.pipeline.all_votes import all_votes
+
+        return all_votes(target, run=run, on_event=screen.on_event)
+
+    draw = partial(show.show_votes, folder=target)
+    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
+
+
+def parse_weights(text: str | None) -> tuple[float, ...]:
+    """The numbers of ``6:3:1``; none of an absent text.
+
+    Raises:
+        ConfigError: A part is no number of 0 or more.
+    """
+    if text is None:
+        return ()
+    try:
+        numbers = tuple(float(part) for part in text.split(":"))
+    except ValueError:
+        numbers = ()
+    if not all(0 <= number < float("inf") for number in numbers) or not any(numbers):
+        raise ConfigError(
+            f"--weights {text!r} is not numbers of 0 or more with colons between, like 6:3:1."
+        )
+    return numbers
 
 
 def submit(

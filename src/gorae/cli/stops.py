@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,16 @@ import typer
 from gorae.cli.text import safe
 from gorae.errors import ResourceError, StorageError, UserError
 from gorae.files import storage_error, write_text
+from gorae.stopping import Stopping, never_stopped
 
 # Stable, for scripts (TRUST): users and programs may rely on them.
 DONE, USAGE, DATA, BUG, MEMORY, DISK, INTERRUPTED, TERMINATED = 0, 64, 65, 70, 71, 74, 130, 143
 
 # Parent of every complaint about the command line; typer gives it no public name.
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
+
+
+_ONCE_MORE = b"\nStopping after this step. Once more: at once, without what it did.\n"
 
 
 class Terminated(KeyboardInterrupt):
@@ -53,17 +57,30 @@ class Failure:
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[tuple[list[int], Stopping]]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into an exception, the next one into an exit.
 
-    A step that catches ``KeyboardInterrupt`` can so finish what it must; who insists is
-    obeyed at once, and no child stays behind (TRUST R7). Yields the signals seen so far.
+    A step that catches ``KeyboardInterrupt`` can so finish what it must, and one that opens
+    the ``stopping`` is asked instead of interrupted; who insists is obeyed at once, and no
+    child stays behind (TRUST R7). Yields the signals seen so far, and that ``stopping``.
     """
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield seen
+        yield seen, never_stopped
         return
     main_pid = os.getpid()
+    is_asked = False
+
+    @contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        nonlocal is_asked
+        is_asked = True
+        try:
+            yield lambda: bool(seen)
+        finally:
+            is_asked = False
+        if seen:
+            raise stop_of(seen[0])
 
     def handle(number: int, frame: FrameType | None) -> None:
         if os.getpid() != main_pid:  # a forked child keeps the plain meaning
@@ -74,6 +91,10 @@ def stop_signals() -> Iterator[list[int]]:
         if len(seen) > 1:
             _end_children()
             os._exit(INTERRUPTED if number == signal.SIGINT else TERMINATED)
+        if is_asked:
+            # Not through the screen, which may be in the midst of a line of its own.
+            os.write(2, _ONCE_MORE)
+            return
         # A signal to the whole group ends workers, too: torch would raise over our saving.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise stop_of(number)
@@ -86,7 +107,7 @@ def stop_signals() -> Iterator[list[int]]:
     ]
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield seen
+        yield seen, stopping
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,105 +1,242 @@
 """A setting that has no effect in a recipe is an error that says why."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from gorae.augment.plan import idle_fields, resolve_augment
 from gorae.config.recipe import Recipe
+from gorae.data.sources import Task
+from gorae.errors import ConfigError
+from gorae.models.plan import is_user_class
+from gorae.training.outputs import LOSS_KINDS, resolve_loss
+from gorae.training.schedules import SchedulePlan, used_fields
 
-_ARITHMETIC = {
+Reason = str | None
+"""Why a setting has no effect, or None where it has one."""
+
+# What a network that is not trained looks at too.
+_OF_EVERY_USE = {
     "train.precision",
     "train.channels_last",
     "train.threads",
-    "train.workers",
-    "train.device",
+    "train.devices",
 }
+
+MIXING = ("mixup", "cutmix", "half_cutmix", "rare_classes", "mix_share")
 
 
 def dead_settings(recipe: Recipe, given: Iterable[str]) -> list[str]:
     """One line for each setting of ``given`` (dotted names) that ``recipe`` never looks at."""
-    problems = []
+    lines = []
     for name in given:
         reason = _why_dead(recipe, name)
         if reason:
-            problems.append(f"{name} has no effect here: {reason}")
-    return problems
+            lines.append(f"{name} has no effect here: {reason}")
+    return lines
 
 
-def _why_dead(recipe: Recipe, name: str) -> str | None:
-    section = name.split(".")[0]
-    checks = {
-        "model": _why_dead_model,
-        "head": _why_dead_head,
-        "train": _why_dead_training,
-        "augment": _why_dead_training,
-        "split": _why_dead_split,
-        "predict": _why_dead_predict,
-        "refit": _why_dead_refit,
-    }
-    return checks[section](recipe, name) if section in checks else None
+def conflicts(recipe: Recipe) -> list[str]:
+    """One line for each pair of settings that cannot both be had."""
+    train = recipe.train
+    lines: list[str] = []
+    if recipe.model.use != "finetune":
+        return lines
+    if train.swa_epochs >= train.epochs:
+        lines.append(
+            f"train.swa_epochs = {train.swa_epochs} must be less than train.epochs = "
+            f"{train.epochs}: something must be learned before it is averaged"
+        )
+    if train.swa_epochs and train.ema:
+        lines.append("train.ema and train.swa_epochs both average the weights: choose one")
+    if train.patience and (train.swa_epochs or train.fixres_epochs):
+        lines.append(
+            "train.patience would end the training before train.swa_epochs or "
+            "train.fixres_epochs: leave it out"
+        )
+    if train.schedule == "multi_step" and not train.milestones:
+        lines.append('train.schedule = "multi_step" needs train.milestones')
+    if is_user_class(recipe.model.name) and (
+        train.freeze == "backbone" or train.unfreeze_every or train.fixres_epochs
+    ):
+        lines.append(
+            "train.freeze, train.unfreeze_every and train.fixres_epochs need a head that is "
+            "told from the backbone, which a class of your own does not have"
+        )
+    return lines
 
 
-def _why_dead_model(recipe: Recipe, name: str) -> str | None:
-    use = recipe.model.use
-    if name == "model.class_table" and use != "as_is":
-        return 'only model.use = "as_is" maps classes'
-    if name == "model.drop_rate" and use != "finetune":
-        return 'dropout belongs to model.use = "finetune"'
-    return None
+def loss_problems(recipe: Recipe, task: Task) -> list[str]:
+    """What is wrong with ``[loss]`` once the task is known.
+
+    Returns:
+        One line for each setting that is never looked at.
+
+    Raises:
+        ConfigError: The loss does not fit the task.
+    """
+    kind = resolve_loss(recipe.loss.kind, task)
+    changed = [
+        name
+        for name in recipe.loss.model_fields_set
+        if getattr(recipe.loss, name) != type(recipe.loss).model_fields[name].default
+    ]
+    return [
+        f"loss.{name} has no effect here: the loss {kind} does not look at it"
+        for name in changed
+        if name not in {"kind", "weight_column", *LOSS_KINDS[kind].uses}
+    ]
 
 
-def _why_dead_head(recipe: Recipe, name: str) -> str | None:
+def _why_dead(recipe: Recipe, name: str) -> Reason:
+    if name in _RULES and (reason := _RULES[name](recipe)):
+        return reason
+    section, _, field = name.partition(".")
+    return _SECTIONS[section](recipe, field) if section in _SECTIONS else None
+
+
+def _unless(condition: Callable[[Recipe], bool], reason: str) -> Callable[[Recipe], Reason]:
+    return lambda recipe: None if condition(recipe) else reason
+
+
+def _is_finetuned(recipe: Recipe) -> bool:
+    return recipe.model.use == "finetune"
+
+
+def _why_dead_head(recipe: Recipe, field: str) -> Reason:
     if recipe.model.use != "frozen":
         return 'a head on fixed features belongs to model.use = "frozen"'
-    if name == "head.hidden" and recipe.head.kind != "mlp":
-        return 'only head.kind = "mlp" has a hidden layer'
     return None
 
 
-def _why_dead_training(recipe: Recipe, name: str) -> str | None:
+def _why_dead_training(recipe: Recipe, field: str) -> Reason:
     use = recipe.model.use
-    if use == "finetune":
-        if recipe.augment.policy == "none" and name in (
-            "augment.scale",
-            "augment.ratio",
-            "augment.hflip",
-        ):
-            return 'augment.policy is "none"'
-        return None
-    if name in _ARITHMETIC:
-        return None
     if use == "frozen":
         return (
             "the backbone is frozen and its features are computed once per picture; "
-            'use model.use = "finetune" to train with it'
+            'use model.use = "finetune" to train with it (train.freeze = "backbone" trains the '
+            "head alone)"
         )
-    return 'nothing is trained with model.use = "as_is"'
+    return 'nothing is trained with model.use = "as_is"' if use == "as_is" else None
 
 
-def _why_dead_split(recipe: Recipe, name: str) -> str | None:
-    split = recipe.split
-    if name == "split.num_folds" and split.kind == "holdout":
-        return 'split.kind is "holdout"'
-    if name == "split.repeats" and split.kind == "holdout":
-        return 'split.kind is "holdout"'
-    if name == "split.holdout_share" and split.kind != "holdout":
-        return 'only split.kind = "holdout" has one'
-    if name == "split.stratify_columns" and not split.stratify:
-        return "split.stratify is off"
+def _why_dead_loop(recipe: Recipe, field: str) -> Reason:
+    train = recipe.train
+    if f"train.{field}" in _OF_EVERY_USE:
+        return None
+    if reason := _why_dead_training(recipe, field):
+        return reason
+    if field in SchedulePlan.__dataclass_fields__ and field not in used_fields(train.schedule):
+        return f'train.schedule is "{train.schedule}"'
     return None
 
 
-def _why_dead_predict(recipe: Recipe, name: str) -> str | None:
-    if name == "predict.use_checkpoints":
-        if recipe.model.use != "finetune":
-            return 'only model.use = "finetune" has several checkpoints'
-        if recipe.predict.use_checkpoints > recipe.train.keep_checkpoints:
-            return (
-                f"{recipe.predict.use_checkpoints} are used but only "
-                f"train.keep_checkpoints = {recipe.train.keep_checkpoints} are kept"
-            )
+def _why_dead_augment(recipe: Recipe, field: str) -> Reason:
+    if reason := _why_dead_training(recipe, field):
+        return reason
+    settings = recipe.augment
+    if field in ("policy", *MIXING):
+        return None
+    try:
+        plan = resolve_augment(
+            settings.policy, settings.model_dump(exclude={"policy", *MIXING})
+        )
+    except ConfigError:
+        # Told with its reason where the plan is used.
+        return None
+    return idle_fields(plan).get(field)
+
+
+def _why_dead_loss(recipe: Recipe, field: str) -> Reason:
+    if reason := _why_dead_training(recipe, field):
+        return reason
+    kind = recipe.loss.kind
+    if kind == "auto" or field in ("kind", "weight_column"):
+        return None
+    return None if field in LOSS_KINDS[kind].uses else f'loss.kind is "{kind}"'
+
+
+_SECTIONS: dict[str, Callable[[Recipe, str], Reason]] = {
+    "head": _why_dead_head,
+    "augment": _why_dead_augment,
+    "loss": _why_dead_loss,
+    "train": _why_dead_loop,
+}
+
+_trained_backbone = _unless(
+    lambda recipe: recipe.train.freeze == "none", 'train.freeze is "backbone"'
+)
+_finetuned = _unless(_is_finetuned, 'it belongs to model.use = "finetune"')
+_holdout = _unless(lambda r: r.split.kind != "holdout", 'split.kind is "holdout"')
+
+
+def _why_dead_copies(recipe: Recipe) -> Reason:
+    if reason := _finetuned(recipe):
+        return reason
+    return None if recipe.model.drop_rate else "model.drop_rate is 0: all copies are equal"
+
+
+def _why_dead_checkpoints(recipe: Recipe) -> Reason:
+    if not _is_finetuned(recipe):
+        return 'only model.use = "finetune" has several checkpoints'
+    used, kept = recipe.predict.use_checkpoints, recipe.train.keep_checkpoints
+    if used > kept:
+        return f"{used} are used but only train.keep_checkpoints = {kept} are kept"
     return None
 
 
-def _why_dead_refit(recipe: Recipe, name: str) -> str | None:
-    if recipe.refit and recipe.model.use == "as_is":
-        return 'nothing is trained with model.use = "as_is"'
-    return None
+_RULES: dict[str, Callable[[Recipe], Reason]] = {
+    "model.class_table": _unless(
+        lambda r: r.model.use == "as_is", 'only model.use = "as_is" maps classes'
+    ),
+    "model.drop_rate": _unless(_is_finetuned, 'dropout belongs to model.use = "finetune"'),
+    "model.drop_copies": _why_dead_copies,
+    "model.drop_path": _finetuned,
+    "model.pooling": _unless(
+        lambda r: r.model.use != "as_is", 'model.use = "as_is" keeps the network as it is'
+    ),
+    "model.layer": _unless(
+        lambda r: r.model.use == "frozen", 'only model.use = "frozen" takes features at a layer'
+    ),
+    "pixels.train_size": _finetuned,
+    "head.hidden": _unless(
+        lambda r: r.head.kind == "mlp", 'only head.kind = "mlp" has a hidden layer'
+    ),
+    "augment.rare_classes": _unless(
+        lambda r: bool(r.augment.half_cutmix or r.augment.cutmix),
+        "neither augment.half_cutmix nor augment.cutmix is on",
+    ),
+    "augment.mix_share": _unless(
+        lambda r: bool(r.augment.mixup or r.augment.cutmix),
+        "neither augment.mixup nor augment.cutmix is on",
+    ),
+    "loss.smoothing_form": _unless(
+        lambda r: r.loss.label_smoothing > 0, "loss.label_smoothing is 0"
+    ),
+    "loss.class_weight_cap": _unless(
+        lambda r: r.loss.class_weight_power > 0, "loss.class_weight_power is 0"
+    ),
+    "train.backbone_lr": _trained_backbone,
+    "train.layer_decay": _trained_backbone,
+    "train.unfreeze_every": _trained_backbone,
+    "train.momentum": _unless(
+        lambda r: r.train.optimizer == "momentum", "only the optimiser momentum has it"
+    ),
+    "train.ema_decay": _unless(lambda r: r.train.ema, "train.ema is off"),
+    "train.swa_lr_share": _unless(lambda r: r.train.swa_epochs > 0, "train.swa_epochs is 0"),
+    "train.shuffle": _unless(
+        lambda r: r.train.sampler == "all", 'train.sampler = "weighted" draws anew each time'
+    ),
+    "train.sampler_power": _unless(
+        lambda r: r.train.sampler == "weighted", 'train.sampler is "all"'
+    ),
+    "split.num_folds": _holdout,
+    "split.repeats": _holdout,
+    "split.holdout_share": _unless(
+        lambda r: r.split.kind == "holdout", 'only split.kind = "holdout" has one'
+    ),
+    "split.stratify_columns": _unless(lambda r: r.split.stratify, "split.stratify is off"),
+    "predict.use_checkpoints": _why_dead_checkpoints,
+    "refit": _unless(
+        lambda r: not (r.refit and r.model.use == "as_is"),
+        'nothing is trained with model.use = "as_is"',
+    ),
+}

@@ -2,12 +2,8 @@
 
 from collections.abc import Callable
 
-from gorae.config.recipe import (
-    ModelSettings,
-    PredictSettings,
-    Recipe,
-    TrainSettings,
-)
+from gorae.config.recipe import ModelSettings, PredictSettings, Recipe
+from gorae.config.training import TrainSettings
 
 
 def quick() -> Recipe:

@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from gorae.config.competition import Competition
-from gorae.config.effects import dead_settings
+from gorae.config.effects import conflicts, dead_settings
 from gorae.config.presets import PRESETS
 from gorae.config.recipe import Recipe
 from gorae.errors import ConfigError, list_problems
@@ -87,7 +87,7 @@ def resolve_recipe(
         given.append(".".join(keys[:2]))
     origin = str(path) if path else "the recipe"
     recipe = validated(Recipe, merged, origin=origin)
-    problems = dead_settings(recipe, dict.fromkeys(given))
+    problems = [*dead_settings(recipe, dict.fromkeys(given)), *conflicts(recipe)]
     if problems:
         raise ConfigError(f"{len(problems)} setting(s) of {origin}:\n{list_problems(problems)}")
     return recipe

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gorae.config.base import Settings
+from gorae.config.training import AugmentSettings, LossSettings, TrainSettings
 
 
 class SplitSettings(Settings):
@@ -43,13 +44,25 @@ class ModelSettings(Settings):
     """For ``as_is``: CSV with columns ``model_class`` and ``class``."""
     drop_rate: float = Field(0.0, ge=0, lt=1)
     """Dropout before the head when fine-tuning."""
+    drop_copies: int = Field(1, ge=1, le=64)
+    """Dropouts whose outputs share one head and are averaged (multi-sample dropout)."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth: residual branches left out by chance (Huang et al., 2016)."""
+    pooling: Literal["default", "gem"] = "default"
+    """How maps become features: as the network does, or generalised mean with a learned power
+    (Radenovic et al., 2019)."""
+    layer: str | None = None
+    """Take the features at this layer (see `gorae model`), averaged over places, instead of at
+    the network's end; for ``use = "frozen"``."""
 
 
 class PixelSettings(Settings):
     """[pixels]: what the network is shown. Absent fields come from the weights or timm."""
 
     input_size: int | None = Field(None, ge=16, le=4096)
-    """Height and width of the network's input in pixels."""
+    """Height and width of the network's input in pixels, in evaluation and prediction."""
+    train_size: int | None = Field(None, ge=16, le=4096)
+    """Height and width in training; absent: ``input_size``."""
     mean: tuple[float, float, float] | None = None
     """Mean of each channel, of values from 0 to 1."""
     std: tuple[float, float, float] | None = None
@@ -73,59 +86,22 @@ class HeadSettings(Settings):
     """Width of the hidden layer of the ``mlp``."""
 
 
-class AugmentSettings(Settings):
-    """[augment]: random changes of training pictures."""
-
-    policy: Literal["base", "none"] = "base"
-    """``base``: random resized crop and horizontal flip; ``none``: as in evaluation."""
-    scale: tuple[float, float] = (0.35, 1.0)
-    """Share of the picture's area that the random crop keeps."""
-    ratio: tuple[float, float] = (0.75, 1.3333333333333333)
-    """Width divided by height of the random crop."""
-    hflip: float = Field(0.5, ge=0, le=1)
-    """Probability of a left-right flip; 0 where left and right differ in meaning."""
-
-
-class TrainSettings(Settings):
-    """[train]: fine-tuning."""
-
-    epochs: int = Field(6, ge=1, le=1000)
-    """Passes over the train part."""
-    batch_size: int = Field(32, ge=1, le=4096)
-    """Pictures per optimiser step."""
-    lr: float = Field(1e-3, gt=0, le=1)
-    """Peak learning rate of the head."""
-    backbone_lr: float | None = Field(None, gt=0, le=1)
-    """Peak learning rate of the backbone; absent: a tenth of ``lr`` with pretrained weights."""
-    weight_decay: float = Field(0.01, ge=0, le=1)
-    """Decoupled decay of AdamW, not of biases and norms (Loshchilov and Hutter, 2019)."""
-    warmup_epochs: float = Field(0.5, ge=0)
-    """Length of the linear warm-up before the cosine decay."""
-    patience: int | None = Field(None, ge=1)
-    """Stop after this many epochs without a better score; absent: train to the end."""
-    keep_checkpoints: int = Field(1, ge=1, le=100)
-    """Best checkpoints kept per fold, by the competition's metric."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the network's arithmetic; auto measures both and keeps the faster."""
-    channels_last: bool = True
-    """Memory layout with the channel last, faster for most convolutions."""
-    workers: int = Field(1, ge=0, le=64)
-    """Processes that prepare batches."""
-    threads: int | None = Field(None, ge=1, le=512)
-    """Threads of the network's arithmetic; absent: torch's default on this machine."""
-    device: str = "auto"
-    """``auto``, ``cpu`` or ``cuda:N``."""
-
-
 class PredictSettings(Settings):
-    """[predict]: how probabilities are made."""
+    """[predict]: how probabilities are made and voted on."""
 
-    views: tuple[Literal["identity", "hflip"], ...] = ("identity",)
-    """Deterministic transforms whose predictions are averaged."""
+    views: tuple[str, ...] = ("identity",)
+    """Deterministic transforms whose predictions are voted on: names, or families such as
+    ``dihedral8``."""
     use_checkpoints: int = Field(1, ge=1, le=100)
     """Best checkpoints used per fold, at most those kept."""
+    vote: Literal["arithmetic", "weighted", "geometric", "logit", "rank", "hard", "subtask"] = (
+        "arithmetic"
+    )
+    """How folds, checkpoints and views are joined."""
     batch_size: int | None = Field(None, ge=1, le=4096)
     """Pictures per forward pass; absent: 8 on a CPU, whose caches they fit, 64 on a GPU."""
+    compile: bool | None = None
+    """Compile the network with its weights frozen in; absent: where it was measured to pay."""
 
 
 class Recipe(Settings):
@@ -145,6 +121,8 @@ class Recipe(Settings):
     """Head on frozen features."""
     augment: AugmentSettings = AugmentSettings()
     """Augmentation."""
+    loss: LossSettings = LossSettings()
+    """Loss."""
     train: TrainSettings = TrainSettings()
     """Fine-tuning."""
     predict: PredictSettings = PredictSettings()

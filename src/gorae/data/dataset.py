@@ -12,6 +12,7 @@ with an ``EpochBatches``, whose keys name the epoch, so that chance depends on n
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,10 @@ from torch.utils.data import Dataset, Sampler
 
 from gorae.errors import DataError, list_problems
 from gorae.files import sha256_bytes
+
+# Streams of chance that no image and no order uses (they use the seed and the next one).
+PARTNER_STREAM = 2
+MIX_STREAM = 3
 
 EvalTransform = Callable[[torch.Tensor], torch.Tensor]
 
@@ -49,53 +54,99 @@ def philox(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def epoch_order(num_images: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the images in one epoch, (N,)."""
+def _order_rng(seed: int, epoch: int) -> np.random.Generator:
     # A key no image has: images use the seed itself.
-    rng = np.random.Generator(
-        np.random.Philox(key=np.array([seed + 1, epoch], dtype=np.uint64))
-    )
-    return rng.permutation(num_images)
+    key = np.array([seed + 1, epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
 
 
-def epoch_batches(
-    num_images: int, *, batch_size: int, seed: int, epoch: int
+def cut_into_batches(
+    order: NDArray[np.int64], batch_size: int, *, least: int = 2
 ) -> list[NDArray[np.int64]]:
-    """The image indices of each batch of one epoch; every image is in exactly one.
+    """``order`` in pieces; a last piece of fewer than ``least`` joins the one before it.
 
-    A last batch of a single image joins the one before it: batch normalisation has no
-    variance of one value.
+    Batch normalisation has no variance of one value, and no process may go without images.
     """
-    order = epoch_order(num_images, seed=seed, epoch=epoch)
-    cuts = list(range(batch_size, num_images, batch_size))
-    if batch_size > 1 and cuts and num_images - cuts[-1] == 1:
+    cuts = list(range(batch_size, len(order), batch_size))
+    if batch_size > 1 and cuts and len(order) - cuts[-1] < least:
         cuts.pop()
     return np.split(order, cuts)
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of keys (epoch, index) of the epoch set in ``epoch``, from batch ``start``."""
+@dataclass(frozen=True)
+class Sampling:
+    """Which images an epoch shows, and in what order."""
 
-    def __init__(self, num_images: int, *, batch_size: int, seed: int) -> None:
+    shuffle: bool = True
+    """A new order in every epoch; else the order of the dataset."""
+    drop_last: bool = False
+    """Leave out a last batch that is not full (an epoch of one batch is never left out)."""
+    weights: NDArray[np.float64] | None = None
+    """How often each image is drawn, (N,), by their ratios; absent: each image once."""
+    partners: NDArray[np.int64] | None = None
+    """Images that mixing draws partners from: each batch is followed by as many of them."""
+
+
+PLAIN = Sampling()
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of keys (epoch, index) of the epoch set in ``epoch``, from batch ``start``.
+
+    Under ``sampling.partners`` the second half of a batch's keys are those of the partners.
+    With ``size`` processes, this one (``rank``) takes every ``size``-th image of each batch.
+    """
+
+    def __init__(
+        self,
+        num_images: int,
+        *,
+        batch_size: int,
+        seed: int,
+        sampling: Sampling = PLAIN,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed
+        self.sampling = sampling
+        self.rank, self.size = rank, size
         self.epoch = 0
         self.start = 0
+        self.num_batches = len(self._cut(np.arange(num_images)))
 
     def indices(self) -> list[NDArray[np.int64]]:
-        """The image indices of each batch of the epoch, as the keys name them."""
-        return epoch_batches(
-            self.num_images, batch_size=self.batch_size, seed=self.seed, epoch=self.epoch
-        )
+        """The image indices of each batch of the epoch, of all processes together."""
+        sampling, rng = self.sampling, _order_rng(self.seed, self.epoch)
+        if sampling.weights is not None:
+            shares = sampling.weights / sampling.weights.sum()
+            order = rng.choice(self.num_images, size=self.num_images, p=shares)
+        elif sampling.shuffle:
+            order = rng.permutation(self.num_images)
+        else:
+            order = np.arange(self.num_images)
+        return self._cut(order)
+
+    def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        if self.sampling.drop_last and len(order) > self.batch_size:
+            order = order[: len(order) // self.batch_size * self.batch_size]
+        return cut_into_batches(order, self.batch_size, least=max(2, self.size))
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch
-        for batch in self.indices()[self.start :]:
-            yield [(epoch, index) for index in batch.tolist()]
+        epoch, partners = self.epoch, self.sampling.partners
+        for number, batch in enumerate(self.indices()):
+            if number < self.start:
+                continue
+            shown = batch[self.rank :: self.size]
+            if partners is not None:
+                rng = philox(self.seed + PARTNER_STREAM, epoch, number)
+                drawn = rng.choice(partners, size=len(batch))
+                shown = np.concatenate([shown, drawn[self.rank :: self.size]])
+            yield [(epoch, index) for index in shown.tolist()]
 
     def __len__(self) -> int:
-        return len(self.indices()) - self.start
+        return self.num_batches - self.start
 
 
 class ImageDataset(Dataset[tuple[torch.Tensor, int]]):
@@ -138,7 +189,13 @@ class TrainDataset(Dataset[tuple[torch.Tensor, int]]):
     """
 
     def __init__(
-        self, store: Pixels, hashes: Sequence[str], transform: TrainTransform, *, seed: int
+        self,
+        store: Pixels,
+        hashes: Sequence[str],
+        transform: TrainTransform,
+        *,
+        seed: int,
+        later: Sequence[tuple[int, TrainTransform]] = (),
     ) -> None:
         """Take the images of ``store`` named by the SHA-256 of their files, in this order.
 
@@ -148,13 +205,14 @@ class TrainDataset(Dataset[tuple[torch.Tensor, int]]):
             transform: uint8 (3, H, W) to uint8 (3, S, S), such as
                 ``functools.partial(train_transform, spec=spec, scale=..., ...)``.
             seed: Seed of the augmentation.
+            later: Transforms that take over at an epoch (from 0), in order of epoch.
 
         Raises:
             DataError: The store lacks an image.
         """
         self._store = store
         self._hashes = _packed(store, hashes)
-        self._transform = transform
+        self._transforms = [(0, transform), *later]
         self._seed = seed
 
     def fingerprint(self) -> str:
@@ -167,7 +225,8 @@ class TrainDataset(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, index = key
         image = _read_image(self._store, self._hashes[index])
-        return self._transform(image, rng=philox(self._seed, epoch, index)), index
+        transform = [each for first, each in self._transforms if first <= epoch][-1]
+        return transform(image, rng=philox(self._seed, epoch, index)), index
 
 
 def _packed(store: Pixels, hashes: Sequence[str]) -> NDArray[np.bytes_]:

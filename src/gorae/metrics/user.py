@@ -1,17 +1,16 @@
 """A user's own metric: a function in a Python file beside the competition."""
 
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gorae.errors import ConfigError, DataError
+from gorae.errors import DataError
 from gorae.metrics.scores import Floats, Scorer
 from gorae.metrics.table import EVERY_CLASS_TASK, Metric
+from gorae.user_code import error_place, load_function
 
 
 def load_metric(spec: str, folder: Path, *, params: Mapping[str, Any] | None = None) -> Metric:
@@ -29,29 +28,8 @@ def load_metric(spec: str, folder: Path, *, params: Mapping[str, Any] | None = N
     Raises:
         ConfigError: The file or the function is missing, or the file cannot be run.
     """
-    file_name, _, function_name = spec.rpartition(":")
-    path = folder / file_name
-    if not file_name or not path.is_file():
-        raise ConfigError(
-            f"metric {spec!r}: there is no file {path}. A metric of your own is given as "
-            "'file.py:function', the file in the competition's folder."
-        )
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    try:
-        # Not imported: that would write __pycache__ into the user's folder.
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)  # noqa: S102 - the user's own code, asked for by name
-    except Exception as error:
-        raise ConfigError(
-            f"metric {spec!r}: {path.name} cannot be run: {_place(error, path)}"
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        known = [name for name, item in vars(module).items() if _is_own(item, module)]
-        raise ConfigError(
-            f"metric {spec!r}: {path.name} has no function {function_name!r}; it has "
-            f"{', '.join(known) or 'none'}."
-        )
+    function = load_function(spec, folder, setting="metric")
+    path = folder / spec.rpartition(":")[0]
     return Metric(
         spec,
         _prepare_user(spec, path, function),
@@ -63,20 +41,6 @@ def load_metric(spec: str, folder: Path, *, params: Mapping[str, Any] | None = N
     )
 
 
-def _is_own(item: object, module: ModuleType) -> bool:
-    return callable(item) and getattr(item, "__module__", None) == module.__name__
-
-
-def _place(error: Exception, path: Path) -> str:
-    """The error and the last line of the user's file it passed through."""
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__} in line {error.lineno}: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    where = f" in line {lines[-1]}" if lines else ""
-    return f"{type(error).__name__}{where}: {error}"
-
-
 def _prepare_user(spec: str, path: Path, function: Callable[..., Any]) -> Callable[..., Scorer]:
     def prepare(truth: NDArray[Any], values: Floats, **params: Any) -> Scorer:
         def score(counts: Floats) -> float:
@@ -84,7 +48,8 @@ def _prepare_user(spec: str, path: Path, function: Callable[..., Any]) -> Callab
             try:
                 result = function(truth[rows], values[rows], **params)
             except Exception as error:
-                raise DataError(f"metric {spec!r} failed: {_place(error, path)}") from error
+                place = error_place(error, path)
+                raise DataError(f"metric {spec!r} failed: {place}") from error
             is_number = np.ndim(result) == 0 and np.issubdtype(
                 np.asarray(result).dtype, np.number
             )

@@ -13,12 +13,19 @@ from torch import nn
 
 from gorae.errors import ConfigError
 from gorae.models.network import ImageModel, LeNet5
-from gorae.models.plan import LENET5, TORCHVISION, is_user_class
+from gorae.models.parts import has_drop_path, scale_drop_path, use_generalised_mean
+from gorae.models.plan import LENET5, TORCHVISION, Parts, is_user_class
 
 # Arguments that fetch weights or change what a network returns: settings of their own do so.
 RESERVED_ARGUMENTS = {
     *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
     *("weights", "weights_backbone", "progress", "num_classes", "features_only", "aux_logits"),
+}
+
+# Arguments that a setting gives as well: which one should hold?
+CLAIMED_ARGUMENTS = {
+    "drop_path": ("drop_path_rate", "stochastic_depth_prob"),
+    "pooling": ("global_pool",),
 }
 
 
@@ -27,9 +34,9 @@ def build_model(
     *,
     num_outputs: int,
     kwargs: Mapping[str, Any],
-    drop_rate: float = 0.0,
     seed: int,
     folder: Path,
+    parts: Parts | None = None,
 ) -> ImageModel:
     """A network with random weights, the same for the same ``seed``.
 
@@ -38,14 +45,17 @@ def build_model(
             class is called with ``num_classes`` and ``kwargs``.
         num_outputs: Outputs of the head, K.
         kwargs: Arguments of the network's constructor.
-        drop_rate: Dropout before the head; a whole user's module has none of ours.
         seed: Seed of the initial weights; the global generator is left as it was.
         folder: The folder a user's file is looked for in.
+        parts: What is put on the backbone and into it; absent: a linear head.
 
     Raises:
-        ConfigError: The name is unknown, or the network does not take the arguments.
+        ConfigError: The name is unknown, the network does not take the arguments, or has no
+            place for a part.
     """
+    parts = parts or Parts()
     check_name(name, folder=folder)
+    _check_claims(kwargs, parts)
     reserved = sorted(RESERVED_ARGUMENTS & set(kwargs))
     if reserved:
         raise ConfigError(
@@ -56,6 +66,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if is_user_class(name):
+            _require_plain(name, parts)
             module = _build_user_module(name, num_outputs, kwargs, folder)
             return ImageModel(
                 module,
@@ -64,14 +75,42 @@ def build_model(
                 in_chans=in_chans,
                 is_whole=True,
             )
-        backbone, num_features = _build_backbone(name, kwargs)
+        backbone, num_features = _build_backbone(name, kwargs, drop_path=parts.drop_path)
+        if parts.pooling == "gem":
+            use_generalised_mean(backbone, name=name)
         return ImageModel(
             backbone,
             num_features=num_features,
             num_outputs=num_outputs,
-            drop_rate=drop_rate,
+            parts=parts,
             in_chans=in_chans,
         )
+
+
+def _check_claims(kwargs: Mapping[str, Any], parts: Parts) -> None:
+    for setting, arguments in CLAIMED_ARGUMENTS.items():
+        value = getattr(parts, setting)
+        given = [each for each in arguments if each in kwargs]
+        if given and value != getattr(Parts, setting):
+            raise ConfigError(
+                f"model.{setting} = {value!r} and model.kwargs.{given[0]} = "
+                f"{kwargs[given[0]]!r} say the same thing twice. Leave one of them out."
+            )
+
+
+def _require_plain(name: str, parts: Parts) -> None:
+    """Refuse parts that a user's whole module would not get."""
+    ways = {
+        "head": ('loss.kind = "coral"', 'loss.kind = "cumulative"'),
+        "drop_path": (f"model.drop_path = {parts.drop_path:g}", "stochastic depth of its own"),
+        "pooling": (f'model.pooling = "{parts.pooling}"', "pooling of its own"),
+    }
+    for field, (setting, way) in ways.items():
+        if getattr(parts, field) != getattr(Parts, field):
+            raise ConfigError(
+                f"{setting} has no place in {name}: a class of your own is used as it is, up "
+                f"to its outputs. Give it {way}."
+            )
 
 
 def check_name(name: str, *, folder: Path) -> None:
@@ -126,23 +165,50 @@ def _unknown_name(name: str, known: list[str]) -> ConfigError:
     )
 
 
-def _build_backbone(name: str, kwargs: Mapping[str, Any]) -> tuple[nn.Module, int]:
+def _build_backbone(
+    name: str, kwargs: Mapping[str, Any], *, drop_path: float
+) -> tuple[nn.Module, int]:
     """The network without its classifier, and the number of its features."""
+    backbone: nn.Module
     try:
         if name == LENET5:
-            return LeNet5(**kwargs), LeNet5.num_features
-        if name.startswith(TORCHVISION):
-            return _build_torchvision(name.removeprefix(TORCHVISION), kwargs)
-        import timm
-
-        backbone = timm.create_model(name, **{**kwargs, "num_classes": 0})
-        num_features: Any = backbone.head_hidden_size
-        return backbone, int(num_features)
+            backbone, num_features = LeNet5(**kwargs), LeNet5.num_features
+        elif name.startswith(TORCHVISION):
+            backbone, num_features = _build_torchvision(name.removeprefix(TORCHVISION), kwargs)
+            if "stochastic_depth_prob" not in kwargs:
+                scale_drop_path(backbone, drop_path)
+        else:
+            backbone, num_features = _build_timm(name, kwargs, drop_path=drop_path)
     # What a network says of arguments it cannot take is its own affair.
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        if "drop_path_rate" in str(error) and drop_path:
+            raise _no_drop_path(name, drop_path) from error
         raise ConfigError(
             f"{name} cannot be built with model.kwargs = {dict(kwargs)}: {error or 'refused'}."
         ) from error
+    if drop_path and not has_drop_path(backbone):
+        raise _no_drop_path(name, drop_path)
+    return backbone, num_features
+
+
+def _no_drop_path(name: str, drop_path: float) -> ConfigError:
+    return ConfigError(
+        f"model.drop_path = {drop_path:g} has no effect in {name}, which has no residual "
+        "branches that can be left out. Set it to 0, or choose a network that has, such as "
+        "resnet50, efficientnet_b0, convnext_tiny or vit_small_patch16_224."
+    )
+
+
+def _build_timm(
+    name: str, kwargs: Mapping[str, Any], *, drop_path: float
+) -> tuple[nn.Module, int]:
+    import timm
+
+    arguments = {**kwargs, "num_classes": 0}
+    if drop_path:
+        arguments["drop_path_rate"] = drop_path
+    backbone: Any = timm.create_model(name, **arguments)
+    return backbone, int(backbone.head_hidden_size)
 
 
 def _build_torchvision(name: str, kwargs: Mapping[str, Any]) -> tuple[nn.Module, int]:

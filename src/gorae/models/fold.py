@@ -88,6 +88,8 @@ def _is_foldable(module: nn.Module) -> bool:
     """A plain BatchNorm with fitted statistics, or timm's, which has its activation inside."""
     if not isinstance(module, nn.BatchNorm2d) or module.running_var is None:
         return False
+    if module._forward_hooks:  # features are taken there (ImageModel.layer)
+        return False
     return type(module) is nn.BatchNorm2d or all(
         isinstance(getattr(module, part, None), nn.Module) for part in ("drop", "act")
     )

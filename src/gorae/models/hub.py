@@ -1,6 +1,7 @@
 """Pretrained weights of timm and torchvision: from their caches, or the network."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,46 @@ from gorae.models.plan import LENET5, TORCHVISION, is_user_class
 from gorae.models.reach import not_fetched, require_answer
 from gorae.models.resolve import timm_config
 from gorae.models.weights import Weights, hash_state
+
+
+@dataclass(frozen=True)
+class PretrainedLine:
+    """Pretrained weights that can be had with ``model.weights = "hub"``."""
+
+    name: str
+    """What to write as ``model.name``."""
+    is_default: bool
+    """Whether the name of the network alone means these."""
+    input_size: int
+    """Height of the pictures they are made for, in pixels."""
+    is_cached: bool
+    """Whether they are on this machine, so that nothing is downloaded."""
+
+
+def list_pretrained(name: str) -> tuple[PretrainedLine, ...]:
+    """The pretrained weights of a network's architecture, its default first.
+
+    None for LeNet-5 and a user's own class.
+    """
+    if name == LENET5 or is_user_class(name):
+        return ()
+    if name.startswith(TORCHVISION):
+        from torchvision import models
+
+        best = models.get_model_weights(name.removeprefix(TORCHVISION)).DEFAULT
+        size, is_cached = best.transforms().crop_size[0], _torchvision_file(best).is_file()
+        return (PretrainedLine(name, True, size, is_cached),)
+    import timm
+
+    architecture = name.partition(".")[0]
+    default = timm_config(architecture).get("tag")
+    lines = []
+    for each in timm.list_models(f"{architecture}.*", pretrained=True):
+        config = timm_config(each)
+        is_default = config["tag"] == default
+        is_cached = _find_cached(config)[0] is not None
+        lines.append(PretrainedLine(each, is_default, config["input_size"][-2], is_cached))
+    return tuple(sorted(lines, key=lambda line: not line.is_default))
 
 
 def fetch_weights(name: str, *, kwargs: Mapping[str, Any]) -> Weights:
@@ -95,11 +136,15 @@ def _torch_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+def _torchvision_file(weights: Any) -> Path:
+    return _torch_cache() / str(weights.url).rpartition("/")[2]
+
+
 def _fetch_torchvision(name: str) -> Weights:
     from torchvision import models
 
     best = models.get_model_weights(name).DEFAULT
-    path = _torch_cache() / best.url.rpartition("/")[2]
+    path = _torchvision_file(best)
     if not path.is_file():
         require_answer(best.url, name=TORCHVISION + name, expected=str(path))
     try:

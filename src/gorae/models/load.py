@@ -10,7 +10,7 @@ from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError, DataError
 from gorae.models.build import build_model, check_name
 from gorae.models.hub import fetch_weights
-from gorae.models.network import ImageModel
+from gorae.models.network import ImageModel, cut_model
 from gorae.models.plan import LENET5, TORCHVISION, ModelPlan, find_weights_file, is_user_class
 from gorae.models.resolve import library_pixels, read_metadata, resolve_pixels, timm_config
 from gorae.models.weights import Weights, read_any_weights, use_weights
@@ -40,7 +40,8 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
         folder: The competition's folder: relative paths start there.
 
     Raises:
-        ConfigError: A name, argument or path is wrong, or no classifier can be kept.
+        ConfigError: A name, argument, path or layer is wrong, a part has no place in the
+            network, or no classifier can be kept.
         DataError: The weights do not fit, or their file is unsafe.
         StorageError: The weight file is damaged.
         UserError: The hub's weights are not at hand and cannot be fetched.
@@ -65,14 +66,16 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
         # A classifier that is kept brings its own number.
         num_outputs=plan.num_outputs or 1,
         kwargs=kwargs,
-        drop_rate=plan.drop_rate,
         seed=plan.seed,
         folder=folder,
+        parts=plan,
     )
     if weights is not None:
         notes += use_weights(
             model, weights, name=plan.name, keep_classifier=plan.num_outputs is None
         )
+    if plan.layer is not None:
+        cut_model(model, plan.layer, input_size=spec.input_size, seed=plan.seed)
     return LoadedModel(
         model,
         spec,

@@ -1,6 +1,6 @@
 """The network every step works with: a backbone and a head, or a user's whole module."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
@@ -8,17 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gorae.errors import ConfigError
-
-# With weights of this size a new head starts near equal probabilities, and its first
-# gradients do not shake a pretrained backbone.
-HEAD_INIT_STD = 0.001
+from gorae.models.parts import build_head, cut_at, output_at_cut
+from gorae.models.plan import Parts
 
 # Luma of RGB by ITU-R BT.601, for networks that take one channel.
 LUMA = (0.299, 0.587, 0.114)
 
 
 class ImageModel(nn.Module):
-    """A backbone that makes features of images, and a linear head that makes K outputs.
+    """A backbone that makes features of images, and a head that makes K outputs of them.
 
     A user's own module may be whole, that is, end in its K outputs; then the head changes
     nothing, and features exist only if the module has a method ``features``.
@@ -30,24 +28,26 @@ class ImageModel(nn.Module):
         *,
         num_features: int,
         num_outputs: int,
-        drop_rate: float = 0.0,
+        parts: Parts | None = None,
         in_chans: int = 3,
         is_whole: bool = False,
     ) -> None:
         super().__init__()
+        parts = parts or Parts()
         self.backbone = backbone
         self.num_features = num_features
         self.num_outputs = num_outputs
         self.in_chans = in_chans
         self.is_whole = is_whole
-        self.is_frozen = False
-        self.dropout = nn.Dropout(drop_rate)
+        self.layer: str | None = None
+        self.resting: tuple[str, ...] = ()
+        self.drop_copies = parts.drop_copies
+        self.dropout = nn.Dropout(parts.drop_rate)
         self.head: nn.Module = nn.Identity()
         if not is_whole:
-            linear = nn.Linear(num_features, num_outputs)
-            nn.init.normal_(linear.weight, std=HEAD_INIT_STD)
-            nn.init.zeros_(linear.bias)
-            self.head = linear
+            self.head = build_head(
+                parts.head, num_features=num_features, num_outputs=num_outputs
+            )
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features (B, D) of normalised images (B, 3, H, W).
@@ -56,6 +56,14 @@ class ImageModel(nn.Module):
             ConfigError: A user's module has no method ``features``.
         """
         images = self._channels(images)
+        if self.layer is not None:
+            features = output_at_cut(self.backbone, images)
+            if features is None:
+                raise ConfigError(
+                    f"model.layer = {self.layer!r} is never reached: the network does not call "
+                    "it as a layer. Name the block it is in, or one of its parts."
+                )
+            return features
         if not self.is_whole:
             return cast(Tensor, self.backbone(images).flatten(1))
         make_features = getattr(self.backbone, "features", None)
@@ -63,17 +71,26 @@ class ImageModel(nn.Module):
             raise ConfigError(
                 f"{type(self.backbone).__name__} has no method features(x), which "
                 'model.use = "frozen" needs. Add one that returns a tensor of images by '
-                'features, or set model.use = "finetune".'
+                'features, name a layer in model.layer, or set model.use = "finetune".'
             )
         features = cast(Tensor, make_features(images))
         # A stage of convolutions is a common `features`; its map is averaged over the place.
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features.flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Outputs before any activation (B, K) of normalised images (B, 3, H, W)."""
+        """Outputs before any activation (B, K) of normalised images (B, 3, H, W).
+
+        In training the outputs of ``drop_copies`` dropouts under one head are averaged.
+
+        Source: Inoue, 2019 (multi-sample dropout), who averages the losses instead.
+        """
         if self.is_whole:
             return cast(Tensor, self.backbone(self._channels(images)))
-        return cast(Tensor, self.head(self.dropout(self.features(images))))
+        features = self.features(images)
+        if not self.dropout.training:
+            return cast(Tensor, self.head(features))
+        copies = [self.head(self.dropout(features)) for _ in range(self.drop_copies)]
+        return torch.stack(copies).mean(dim=0)
 
     def _channels(self, images: Tensor) -> Tensor:
         if self.in_chans == 1 and images.shape[1] == 3:
@@ -91,19 +108,109 @@ class ImageModel(nn.Module):
 
     def freeze(self) -> None:
         """Train the head alone from now on; the backbone stays as in evaluation."""
-        self.is_frozen = True
-        self.backbone.requires_grad_(False)
-        self.train(self.training)
+        set_trainable(self, ["head"])
 
     def train(self, mode: bool = True) -> "ImageModel":
-        """As in torch, but a frozen backbone never leaves evaluation.
-
-        Otherwise its BatchNorm would go on measuring and its dropout would go on drawing.
-        """
+        """As in torch, but what ``set_trainable`` put to rest never leaves evaluation."""
         super().train(mode)
-        if self.is_frozen:
-            self.backbone.eval()
+        for name in self.resting:
+            self.get_submodule(name).eval()
         return self
+
+
+def set_trainable(model: ImageModel, names: Iterable[str] | None) -> None:
+    """Let only ``names`` learn from now on; None lets everything learn.
+
+    A module of which nothing learns rests: it stays as in evaluation through every later
+    ``model.train()``. Otherwise its BatchNorm would go on measuring and its dropout would go
+    on drawing.
+
+    Args:
+        model: The network, changed in place.
+        names: Names of parameters, or of modules with all they hold. A norm without
+            parameters goes on measuring where it is named itself or all around it learns.
+    """
+    chosen = None if names is None else set(names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(chosen is None or _is_named(name, chosen))
+    model.resting = tuple(_find_resting(model, "", chosen or set()))
+    model.train(model.training)
+
+
+def _is_named(name: str, names: set[str]) -> bool:
+    """Whether a name, or that of a module it is in, is among ``names``."""
+    parts = name.split(".")
+    return any(".".join(parts[: end + 1]) in names for end in range(len(parts)))
+
+
+def _find_resting(module: nn.Module, name: str, names: set[str]) -> Iterator[str]:
+    learns = [parameter.requires_grad for parameter in module.parameters()]
+    if (learns and all(learns)) or _is_named(name, names):
+        return
+    holds_named = not name or any(each.startswith(f"{name}.") for each in names)
+    if not any(learns) and not holds_named:
+        # What holds no tensors at all, such as an activation or a dropout, is as its parent.
+        if learns or any(True for _ in module.buffers()):
+            yield name
+        return
+    for child_name, child in module.named_children():
+        yield from _find_resting(child, f"{name}.{child_name}".removeprefix("."), names)
+
+
+def cut_model(model: ImageModel, layer: str, *, input_size: int, seed: int) -> None:
+    """Take the features at a named layer of the backbone, averaged, with a new linear head.
+
+    What comes after the layer is not computed any more; a user's whole module becomes a
+    backbone. The number of features is measured on two empty images.
+
+    Args:
+        model: The network, changed in place.
+        layer: Name of a module of the backbone; the first time it is called counts.
+        input_size: Side of its input in pixels.
+        seed: Seed of the new head.
+
+    Raises:
+        ConfigError: There is no such layer, it is never reached, or gives no features.
+    """
+    cut_at(model.backbone, layer)
+    model.layer, model.is_whole = layer, False
+    was_training = model.training
+    model.eval()
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    with torch.inference_mode():
+        features = model.features(torch.zeros(2, 3, input_size, input_size, device=device))
+    model.train(was_training)
+    model.num_features = features.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.head = build_head(
+            "linear", num_features=model.num_features, num_outputs=model.num_outputs
+        )
+
+
+def enable_gradient_checkpointing(model: ImageModel) -> None:
+    """Compute activations again in the backward pass: less memory, the same gradients.
+
+    A BatchNorm measures each batch twice then, so its statistics follow faster.
+
+    Raises:
+        ConfigError: The network cannot.
+
+    Source: Chen et al., 2016; timm's ``set_grad_checkpointing``.
+    """
+    enable = getattr(model.backbone, "set_grad_checkpointing", None)
+    try:
+        if not callable(enable):
+            raise AssertionError("it has no set_grad_checkpointing()")
+        enable(True)
+    # timm's networks without it say so by an assertion.
+    except (AssertionError, NotImplementedError, TypeError) as error:
+        raise ConfigError(
+            f"train.checkpoint_gradients: {type(model.backbone).__name__} cannot compute its "
+            f"activations again ({error}). Set it to false and lower train.batch_size, with "
+            "train.accumulate, or choose a network of timm that can, such as resnet50 or "
+            "convnext_tiny."
+        ) from error
 
 
 class LeNet5(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -13,8 +13,27 @@ LENET5 = "lenet5"
 TORCHVISION = "torchvision/"
 
 
+HeadKind = Literal["linear", "coral"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is put on a backbone and into it."""
+
+    head: HeadKind = "linear"
+    """One linear layer, or one direction with K - 1 thresholds."""
+    drop_rate: float = 0.0
+    """Dropout before the head."""
+    drop_copies: int = 1
+    """Dropouts whose outputs share the head and are averaged."""
+    drop_path: float = 0.0
+    """Probability to leave the last residual branch out; lower ones are left out less."""
+    pooling: Literal["default", "gem"] = "default"
+    """How maps become features: as the network does, or by a generalised mean."""
+
+
 @dataclass(frozen=True)
-class ModelPlan:
+class ModelPlan(Parts):
     """What network is wanted, in the words of a recipe."""
 
     name: str
@@ -27,8 +46,8 @@ class ModelPlan:
     """Arguments of the network's constructor."""
     pixels: Mapping[str, Any] = field(default_factory=dict)
     """The recipe's own fields of ``PixelSpec``; absent or None where it says nothing."""
-    drop_rate: float = 0.0
-    """Dropout before the head."""
+    layer: str | None = None
+    """Module of the backbone at which the features are taken; None: at its end."""
     seed: int = 0
     """Seed of what starts random."""
 

@@ -13,6 +13,7 @@ from gorae.errors import ConfigError, DataError, StorageError
 from gorae.files import atomic_path, sha256_bytes, sha256_file
 from gorae.models.build import find_classifier
 from gorae.models.network import ImageModel
+from gorae.models.parts import GeneralisedMean
 from gorae.models.pickled import read_torch_file
 
 # What wrappers put before every name: data parallel, torch.compile, and ImageModel.
@@ -134,7 +135,12 @@ def use_weights(
     elif classifier and not keep_classifier:
         rows = max(tensor.shape[0] for tensor in classifier.values() if tensor.ndim)
         notes.append(f"The file's classifier of {rows} classes is left out; the head is new.")
-    _check_keys(state, target, weights, optional=classifiers if model.is_whole else ())
+    # Pooling with a learned power is ours: no published file has it.
+    pooled = (
+        each for each, part in model.backbone.named_modules() if type(part) is GeneralisedMean
+    )
+    optional = (*pooled, *(classifiers if model.is_whole else ()))
+    _check_keys(state, target, weights, optional=optional)
     model.backbone.load_state_dict(state, strict=False)
     if keep_classifier:
         _use_classifier(model, classifier, weights)

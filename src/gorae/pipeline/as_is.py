@@ -10,7 +10,8 @@ from gorae.events import Event
 from gorae.inference import Pictures, predict_probabilities
 from gorae.models import LoadedModel, map_class_probabilities
 from gorae.pipeline.job import Job, finish_member, keep_predictions
-from gorae.pipeline.network import execution_of, keep_backbone
+from gorae.pipeline.network import keep_backbone
+from gorae.training.outputs import OutputForm
 
 CHECKPOINT = "as-is"
 
@@ -43,10 +44,10 @@ def train_as_is(job: Job, loaded: LoadedModel) -> None:
 
     found = predict_probabilities(
         loaded.model,
-        Pictures(job.pixels, hashes, job.spec),
-        task="multiclass",
-        views=recipe.predict.views,
-        execution=execution_of(recipe, job.arithmetic),
+        Pictures(job.pixels, hashes, job.spec, job.image_ids),
+        form=OutputForm("softmax"),
+        views=job.views,
+        execution=job.execution,
         on_progress=on_progress,
     )
     values = {

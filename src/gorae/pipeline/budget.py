@@ -9,14 +9,9 @@ from typing import Literal
 from gorae.config import Recipe
 from gorae.config.reading import validated
 from gorae.events import Event, OnEvent
+from gorae.pipeline.calibration import CALIBRATION_FILE, measure_speeds, work_ahead
 from gorae.pipeline.context import Context, open_context
-from gorae.pipeline.network import (
-    TIMED_BATCH_SIZE,
-    as_arithmetic,
-    choose_arithmetic,
-    load_network,
-)
-from gorae.training.speed import images_per_second
+from gorae.pipeline.network import choose_arithmetic, load_network
 
 # What a plan may fill: the rest is for what it does not know (other load on the machine, the
 # votes and the report). fit_fold keeps the deadline itself, so a wrong guess costs epochs,
@@ -72,7 +67,7 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
     """
     context = open_context(folder)
     on_event(Event("stage", "plan", "measuring the speed of the network"))
-    work = _work(context, recipe)
+    work = _work(context, recipe, left_s=deadline - time.monotonic())
     left_s = FILLED_SHARE * (deadline - time.monotonic()) - FIXED_S
     left_s -= PREPARE_S * (work.num_train + work.num_test)
     if recipe.model.use != "finetune":
@@ -85,19 +80,20 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
     return planned
 
 
-def _work(context: Context, recipe: Recipe) -> Work:
+def _work(context: Context, recipe: Recipe, *, left_s: float) -> Work:
     loaded = load_network(context, recipe)
-    arithmetic = as_arithmetic(choose_arithmetic(recipe, loaded))
-    training, prediction = (
-        images_per_second(
-            loaded.model,
-            loaded.spec,
-            arithmetic=arithmetic,
-            batch_size=min(TIMED_BATCH_SIZE, recipe.train.batch_size),
-            is_training=is_training,
-        )
-        for is_training in (True, False)
+    is_holdout = recipe.split.kind == "holdout"
+    ahead = work_ahead(
+        recipe,
+        num_train=len(context.tables.train),
+        num_test=len(context.tables.test),
+        num_folds=1 if is_holdout else recipe.split.num_folds * recipe.split.repeats,
+        left_s=left_s,
     )
+    chosen = choose_arithmetic(
+        recipe, loaded, work=ahead, cache=context.workspace.home / CALIBRATION_FILE
+    )
+    training, prediction = measure_speeds(loaded, chosen)
     return Work(
         num_train=len(context.tables.train),
         num_test=len(context.tables.test),

@@ -16,6 +16,7 @@ from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_bytes, write_text
 from gorae.pipeline.run import RunResult, run
+from gorae.stopping import Stopping, never_stopped
 
 # A fifth of the 1,797 digits (UCI "Optical Recognition of Handwritten Digits", Alpaydin and
 # Kaynak, 1998) is kept back; LeNet-5 (LeCun et al., 1998) reads 32 x 32 pixels.
@@ -87,7 +88,9 @@ class DemoResult:
         }
 
 
-def demo(folder: Path, *, on_event: OnEvent = ignore_events) -> DemoResult:
+def demo(
+    folder: Path, *, on_event: OnEvent = ignore_events, stopping: Stopping = never_stopped
+) -> DemoResult:
     """Write the digits as a competition into ``folder``, run it, and score the hidden part.
 
     The labels of the test pictures are never written anywhere.
@@ -97,7 +100,8 @@ def demo(folder: Path, *, on_event: OnEvent = ignore_events) -> DemoResult:
     """
     on_event(Event("stage", "digits", "writing handwritten digits as a competition"))
     answers = write_digits(folder, on_event=on_event)
-    result = run(folder, recipe=folder / "recipes" / "lenet5.toml", on_event=on_event)
+    recipe = folder / "recipes" / "lenet5.toml"
+    result = run(folder, recipe=recipe, on_event=on_event, stopping=stopping)
     assert result.submission is not None
     return DemoResult(result, hidden_accuracy(result.submission, answers), len(answers))
 

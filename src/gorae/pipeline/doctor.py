@@ -16,6 +16,7 @@ import psutil
 
 from gorae.errors import ConfigError, UserError
 from gorae.events import Event, OnEvent, ignore_events
+from gorae.machine import num_cores
 from gorae.pipeline.installation import (
     Finding,
     check_libraries,
@@ -105,10 +106,7 @@ def _python() -> Finding:
 
 
 def _cores() -> Finding:
-    usable = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
-    text = f"{usable} of {os.cpu_count()} cores usable"
+    text = f"{num_cores()} of {os.cpu_count()} cores usable"
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         text += f"; OMP_NUM_THREADS={threads} sets the threads of the arithmetic"

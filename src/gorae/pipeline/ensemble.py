@@ -1,26 +1,37 @@
 """Step ``ensemble``: the members of a run become one out-of-fold and one test prediction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from gorae.ensemble import assemble_oof, soft_vote
-from gorae.errors import DataError, UserError
+from gorae.ensemble import fitting_votes, paired_differences
+from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json
-from gorae.metrics import Metric, bootstrap, evaluate
+from gorae.metrics import Metric
 from gorae.pipeline.context import Context, open_context
 from gorae.pipeline.scores import competition_metric, row_truth
-from gorae.predictions import Predictions, aggregate_rows, concatenate
-from gorae.workspace import Member, RunFolder, read_frame, read_predictions, write_predictions
-
-# Intervals are part of the record: the seed is fixed so that they are the same each time.
-INTERVAL_SEED = 0
+from gorae.pipeline.voters import (
+    INTERVAL_SEED,
+    FoldPredictions,
+    Voter,
+    Voting,
+    fold_scores,
+    join_oof,
+    join_test,
+    read_contract,
+    read_folds,
+    require_fitting,
+    row_groups,
+    scored,
+    weigh_test,
+)
+from gorae.predictions import Kind, Predictions
+from gorae.workspace import RunFolder, write_predictions
 
 
 @dataclass(frozen=True)
@@ -40,45 +51,189 @@ class EnsembleResult:
         return self.result
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What a vote says of the rows, before it is written."""
+
+    oof: Predictions
+    test: Predictions | None
+    """None when the competition has no test rows."""
+    result: dict[str, Any]
+    """What result.json is to hold, but for the names of run and model."""
+
+
 def ensemble(
     folder: Path, *, run: str | None = None, on_event: OnEvent = ignore_events
 ) -> EnsembleResult:
-    """Vote over folds, checkpoints and views of a run; score it out of fold.
+    """Vote over folds, checkpoints and views of a run as its recipe says; score it out of fold.
 
-    Writes ``oof.parquet``, ``test.parquet`` and ``result.json``.
+    Writes ``oof.parquet``, ``test.parquet`` and ``result.json``. A run that was joined of
+    others stays as it is.
     """
     context = open_context(folder)
     target = context.workspace.run(run)
+    settings = target.read_settings()
+    if "ensemble" in settings:
+        return _as_it_is(target, settings, on_event)
+    recipe = settings["recipe"]
+    how = recipe["predict"].get("vote", "arithmetic")
     on_event(Event("stage", "ensemble", f"voting over the members of {target.run_id}"))
-    members = target.members()
-    folds = [member for member in members if "fold" in member.read_record()]
-    if not folds:
-        raise UserError(
-            f"Run {target.run_id} has no finished fold yet; `gorae run` goes on with it."
-        )
-    metric = competition_metric(context)
-    key = target.read_settings()["keys"]["split"]
-    contract = read_frame(context.workspace.splits / key / "folds.parquet")
-    oof, fold_scores = _out_of_fold(context, folds, metric, contract=contract)
-    write_predictions(target.oof, oof)
-    result = _score(context, target, oof, metric, contract=contract)
-    result |= {"fold_scores": fold_scores, "num_folds": len(folds)}
-    result["elapsed_s"] = round(sum(m.read_record()["elapsed_s"] for m in members), 1)
-    if len(context.tables.test):
-        test, fallback = _test(context, members, oof)
-        write_predictions(target.test, test)
-        result["fallback_rows"] = fallback
-    write_json(target.result, result)
-    for warning in _doubts(context, result):
-        on_event(Event("warning", "ensemble", warning))
-    low, high = result["interval"]
-    text = f"{metric.name} {result['score']:.4f} (95 %: {low:.4f} to {high:.4f}), out of fold"
-    on_event(Event("message", "ensemble", text))
+    joined = vote_over_members(context, target, how=how)
+    result = write_joined(target, joined, model=recipe["model"]["name"])
+    tell(context, result, on_event)
     return EnsembleResult(target, result)
 
 
+def _as_it_is(run: RunFolder, settings: dict[str, Any], on_event: OnEvent) -> EnsembleResult:
+    result = run.read_result()
+    if result is None:
+        raise UserError(
+            f"Run {run.run_id} was stopped before it was joined. Repeat "
+            f"`{settings['ensemble']['command']}`."
+        )
+    text = f"{run.run_id} joins {', '.join(settings['ensemble']['runs'])} and stays as it is"
+    on_event(Event("message", "ensemble", text))
+    return EnsembleResult(run, result)
+
+
+def vote_over_members(context: Context, trained: RunFolder, *, how: str) -> Joined:
+    """Join the folds, checkpoints and views of a run.
+
+    Raises:
+        UserError: No fold is finished.
+        ConfigError: The vote does not fit the competition.
+    """
+    members = trained.members()
+    held_out = [member for member in members if "fold" in member.read_record()]
+    if not held_out:
+        raise UserError(
+            f"Run {trained.run_id} has no finished fold yet; `gorae run` goes on with it."
+        )
+    metric = competition_metric(context)
+    contract = read_contract(context, trained)
+    folds = read_folds(held_out, contract=contract)
+    kind = next(iter(folds[0].voters.values())).kind
+    require_fitting(context, metric, how, kind=kind)
+    voting = Voting(context, metric, how)
+    oof = join_oof(voting, folds)
+    groups = row_groups(context, oof.ids, contract=contract)
+    rivals = _parts(voting, folds)
+    result = {
+        **scored(context, oof, metric, groups=groups),
+        "fold_scores": fold_scores(voting, folds),
+        "num_folds": len(folds),
+        "vote": how,
+        "compared": compared(context, metric, oof, rivals=rivals, groups=groups),
+        "elapsed_s": round(sum(m.read_record()["elapsed_s"] for m in members), 1),
+    }
+    if not len(context.tables.test):
+        return Joined(oof, None, result)
+    voters = weigh_test(voting, members, folds)
+    test, fallback = join_test(voting, trained, voters, scored_ids=oof.ids)
+    told = {"voters": [asdict(voter) for voter in voters], "fallback_rows": fallback}
+    return Joined(oof, test, {**result, **told})
+
+
+def write_joined(run: RunFolder, joined: Joined, *, model: str) -> dict[str, Any]:
+    """Write the predictions of a run, then result.json, which is returned."""
+    write_predictions(run.oof, joined.oof)
+    if joined.test is not None:
+        write_predictions(run.test, joined.test)
+    result = {"run_id": run.run_id, "model": model, **joined.result}
+    write_json(run.result, result)
+    return result
+
+
+Rival = tuple[str, str, Predictions]
+"""What it is (view, checkpoint, vote, run), its name, and its predictions of the rows."""
+
+
+def _parts(voting: Voting, folds: Sequence[FoldPredictions]) -> list[Rival]:
+    """Each view and checkpoint alone, all but one view, and the other votes on all."""
+    voters = {voter for fold in folds for voter in fold.voters}
+    views = list(dict.fromkeys(view for fold in folds for _, view in fold.voters))
+    ranks = sorted({rank for rank, _ in voters})
+    wanted: list[tuple[str, str, set[Voter]]] = []
+    if len(views) > 1:
+        wanted += [("view", view, {v for v in voters if v[1] == view}) for view in views]
+    # Of two views, all but one is the other alone.
+    if len(views) > 2:
+        wanted += [
+            ("without view", view, {v for v in voters if v[1] != view}) for view in views
+        ]
+    if len(ranks) > 1:
+        wanted += [
+            ("checkpoint", str(rank), {v for v in voters if v[0] == rank}) for rank in ranks
+        ]
+    found = [(what, name, join_oof(voting, folds, keep=keep)) for what, name, keep in wanted]
+    if len(voters) * len({fold.repeat for fold in folds}) > 1:
+        found += [
+            ("vote", other.how, join_oof(other, folds)) for other in _other_votes(voting, folds)
+        ]
+    return found
+
+
+def _other_votes(voting: Voting, folds: Sequence[FoldPredictions]) -> list[Voting]:
+    kind = next(iter(folds[0].voters.values())).kind
+    names = other_votes(voting.context, voting.metric, voting.how, kind=kind)
+    return [Voting(voting.context, voting.metric, name) for name in names]
+
+
+def other_votes(context: Context, metric: Metric, how: str, *, kind: Kind) -> list[str]:
+    """Votes beside ``how`` that would give another answer."""
+    is_composed = bool(context.competition.train.compose)
+    names = fitting_votes(kind, metric, task_is_composed=is_composed)
+    # For one class of several the two are the same.
+    twins = {"geometric": "logit", "logit": "geometric"} if kind == "multiclass" else {}
+    hidden = {how, twins.get(how, "logit" if kind == "multiclass" else "")}
+    return [name for name in names if name not in hidden]
+
+
+def compared(
+    context: Context,
+    metric: Metric,
+    oof: Predictions,
+    *,
+    rivals: Sequence[Rival],
+    groups: NDArray[np.int64],
+) -> list[dict[str, Any]]:
+    """Scores of other ways to predict the same rows, and how much better ``oof`` is.
+
+    Each line holds ``what``, ``name``, ``score``, ``difference`` (the score of ``oof`` less
+    this one) and ``interval`` of the difference (paired bootstrap over groups, 95 %).
+    """
+    differences = paired_differences(
+        metric,
+        row_truth(context, oof.ids),
+        oof.values,
+        [predictions.select(oof.ids).values for _, _, predictions in rivals],
+        groups=groups,
+        seed=INTERVAL_SEED,
+    )
+    return [
+        {
+            "what": what,
+            "name": name,
+            "score": found.score,
+            "difference": found.difference,
+            "interval": None if found.interval is None else list(found.interval),
+        }
+        for (what, name, _), found in zip(rivals, differences, strict=True)
+    ]
+
+
+def tell(context: Context, result: dict[str, Any], on_event: OnEvent) -> None:
+    """Say the score, and what it does not know."""
+    for doubt in _doubts(context, result):
+        on_event(Event("warning", "ensemble", doubt))
+    low, high = result["interval"]
+    text = (
+        f"{result['metric']} {result['score']:.4f} (95 %: {low:.4f} to {high:.4f}), out of fold"
+    )
+    on_event(Event("message", "ensemble", text))
+
+
 def _doubts(context: Context, result: dict[str, Any]) -> list[str]:
-    """What the out-of-fold score does not know."""
     doubts = []
     form = context.competition.submission
     if form is not None and form.unknown_label not in (None, *context.tables.classes):
@@ -92,137 +247,3 @@ def _doubts(context: Context, result: dict[str, Any]) -> list[str]:
             "not in the score"
         )
     return doubts
-
-
-def _vote(member: Member, part: str) -> Predictions:
-    """One member's prediction per image: the mean over its checkpoints and views."""
-    record = member.read_record()
-    return soft_vote(
-        [
-            read_predictions(member.predictions(part, checkpoint, view))
-            for checkpoint in record["used_checkpoints"]
-            for view in record["views"]
-        ]
-    )
-
-
-def _out_of_fold(
-    context: Context, folds: Sequence[Member], metric: Metric, *, contract: pd.DataFrame
-) -> tuple[Predictions, list[float | None]]:
-    """Each row once, predicted by members that never saw its group; and the score per fold."""
-    how = context.competition.aggregate
-    row_of = context.tables.train.set_index("image_id")["row_id"]
-    per_repeat: dict[int, list[Predictions]] = {}
-    scores: list[float | None] = []
-    for member in folds:
-        per_image = _vote(member, "valid")
-        _require_held_out(member, per_image, folds=contract)
-        rows = aggregate_rows(per_image, row_of.loc[list(per_image.ids)].tolist(), how=how)
-        per_repeat.setdefault(member.read_record()["repeat"], []).append(rows)
-        scores.append(_fold_score(context, rows, metric))
-    covered = [{id_ for part in parts for id_ in part.ids} for parts in per_repeat.values()]
-    order = [row for row in dict.fromkeys(row_of) if row in covered[0]]
-    # A run that ran out of time may lack folds of its later repeats: those do not count.
-    whole = [
-        p for p, ids in zip(per_repeat.values(), covered, strict=True) if ids == covered[0]
-    ]
-    return assemble_oof(whole, ids=order), scores
-
-
-def _require_held_out(member: Member, predicted: Predictions, *, folds: pd.DataFrame) -> None:
-    """What a member says out of fold is about exactly the images the contract kept from it."""
-    record = member.read_record()
-    place = (folds["repeat"] == record["repeat"]) & (folds["fold"] == record["fold"])
-    if set(predicted.ids) != set(folds.loc[place, "image_id"]):
-        raise DataError(
-            f"{member.path} predicts other images than the split kept out of its training. "
-            "Remove that folder and run `gorae train` again."
-        )
-
-
-def _fold_score(context: Context, rows: Predictions, metric: Metric) -> float | None:
-    """The score of one fold; None where the metric is undefined on it (a class is absent)."""
-    try:
-        return evaluate(metric, row_truth(context, rows.ids), rows.values)
-    except DataError:
-        return None
-
-
-def _score(
-    context: Context,
-    run: RunFolder,
-    oof: Predictions,
-    metric: Metric,
-    *,
-    contract: pd.DataFrame,
-) -> dict[str, Any]:
-    settings = run.read_settings()
-    row_of = context.tables.train.set_index("image_id")["row_id"]
-    group_of_row = dict(zip(row_of.loc[contract["image_id"]], contract["group"], strict=True))
-    groups = np.array([group_of_row[row] for row in oof.ids], dtype=np.int64)
-    num_test = int(context.tables.test["row_id"].nunique())
-    found = bootstrap(
-        metric,
-        row_truth(context, oof.ids),
-        oof.values,
-        groups=groups,
-        num_rows_test=num_test or None,
-        seed=INTERVAL_SEED,
-    )
-    predicted = None
-    if found.predicted_low is not None and found.predicted_high is not None:
-        predicted = [found.predicted_low, found.predicted_high]
-    return {
-        "run_id": run.run_id,
-        "status": "done",
-        "metric": metric.name,
-        "greater_is_better": metric.greater_is_better,
-        "score": found.score,
-        "interval": [found.low, found.high],
-        "predicted": predicted,
-        "num_rows_scored": len(oof.ids),
-        "num_rows_unscored": _num_unscored(context, oof),
-        "num_rows_test": num_test,
-        "model": settings["recipe"]["model"]["name"],
-    }
-
-
-def _num_unscored(context: Context, oof: Predictions) -> int:
-    train = context.tables.train
-    wanted = train.loc[train["role"] == "train", "row_id"]
-    if (train["role"] == "holdout").any():
-        wanted = train.loc[train["role"] == "holdout", "row_id"]
-    return len(set(wanted) - set(oof.ids))
-
-
-def _test(
-    context: Context, members: Sequence[Member], oof: Predictions
-) -> tuple[Predictions, list[str]]:
-    """Test rows in the order of the test table; rows without a readable picture get the prior.
-
-    Returns:
-        The predictions, and the ids of the rows that got the prior.
-    """
-    table = context.tables.test
-    votes = soft_vote([_vote(member, "test") for member in members])
-    row_of = table.set_index("image_id")["row_id"]
-    seen = aggregate_rows(
-        votes, row_of.loc[list(votes.ids)].tolist(), how=context.competition.aggregate
-    )
-    rows = list(dict.fromkeys(table["row_id"]))
-    fallback = [row for row in rows if row not in set(seen.ids)]
-    if not fallback:
-        return seen.select(rows), []
-    prior = _prior(context, oof)
-    values = np.tile(prior, (len(fallback), 1)).astype(np.float32)
-    filled = concatenate([seen, Predictions(tuple(fallback), seen.columns, values, seen.kind)])
-    return filled.select(rows), fallback
-
-
-def _prior(context: Context, oof: Predictions) -> NDArray[np.float64]:
-    """What is said of a row nothing is known of: class shares, or the mean, of train rows."""
-    truth = row_truth(context, oof.ids)
-    if truth.ndim == 1 and context.competition.task != "regression":
-        truth = np.eye(len(oof.columns))[truth]
-    prior: NDArray[np.float64] = truth.astype(np.float64).reshape(len(oof.ids), -1).mean(axis=0)
-    return prior

@@ -1,29 +1,41 @@
 """Members of a run that are fine-tuned: one training per fold, then its predictions."""
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from gorae.augment import eval_transform, train_transform
-from gorae.data.dataset import ImageDataset, TrainDataset, TrainTransform
-from gorae.data.pixels import PixelSpec
+from gorae.augment.names import IDENTITY
+from gorae.errors import ConfigError, DataError
 from gorae.events import Event
-from gorae.inference import Pictures, predict_probabilities
+from gorae.inference import Execution, NamedWeights, Pictures, predict_checkpoints
 from gorae.metrics import evaluate
 from gorae.models import LoadedModel
+from gorae.models.network import ImageModel, enable_gradient_checkpointing
+from gorae.pipeline.curves import open_curves
 from gorae.pipeline.job import Job, finish_member, keep_predictions
-from gorae.pipeline.network import execution_of, load_network
-from gorae.training.checkpoint import Checkpoint, load_first_good
+from gorae.pipeline.learning import augment_warnings, fit_plan, fold_data
+from gorae.pipeline.network import checkpoint_weights, load_network
+from gorae.pipeline.pixels import training_sizes
+from gorae.training.checkpoint import Checkpoint
 from gorae.training.fit import FoldResult, fit_fold
-from gorae.training.plan import Control, FitPlan, FoldData, Scorer
+from gorae.training.optim import rate_warnings
+from gorae.training.plan import Control
+from gorae.training.schedules import course_notes
 from gorae.workspace import Member
 
 Mask = NDArray[np.bool_]
+
+# How well the train part is known is told from so many of its images.
+FIT_SAMPLE = 512
 
 
 def train_finetune(job: Job, loaded: LoadedModel) -> None:
@@ -32,8 +44,8 @@ def train_finetune(job: Job, loaded: LoadedModel) -> None:
     epochs = []
     for done, (repeat, fold) in enumerate(places):
         member = job.run.member(job.member_name(repeat, fold))
-        if not member.is_finished:
-            if _out_of_time(job) and done:
+        if _is_due(job, member):
+            if done and job.group.any(_out_of_time(job)):
                 _say_left_out(job, len(places) - done, len(places))
                 return
             train, valid = job.split.parts(repeat, fold, job.train["image_id"].tolist())
@@ -44,7 +56,7 @@ def train_finetune(job: Job, loaded: LoadedModel) -> None:
         epochs.append(member.read_record()["best_epoch"])
     if job.recipe.refit:
         member = job.run.member("refit")
-        if not member.is_finished:
+        if _is_due(job, member):
             everything = job.refit_part
             _train_member(
                 job,
@@ -54,8 +66,14 @@ def train_finetune(job: Job, loaded: LoadedModel) -> None:
                 np.zeros_like(everything),
                 place=None,
                 progress=(len(places), len(places) + 1),
-                epochs=max(1, round(float(np.mean(epochs)))),
+                # Those after the last are of another kind (FixRes) and come again.
+                epochs=max(1, min(job.recipe.train.epochs, round(float(np.mean(epochs))))),
             )
+
+
+def _is_due(job: Job, member: Member) -> bool:
+    """Whether a member is still to be made, as the first process sees it."""
+    return job.group.any(job.group.is_first and not member.is_finished)
 
 
 def _out_of_time(job: Job) -> bool:
@@ -82,47 +100,121 @@ def _train_member(
     epochs: int | None = None,
 ) -> None:
     started = time.monotonic()
+    epochs = epochs or job.recipe.train.epochs
     network = load_network(job.context, job.recipe)
-    data = _fold_data(job, train, valid)
-    plan = _fit_plan(job, loaded, epochs=epochs or job.recipe.train.epochs)
+    _require_sizes(network.model, training_sizes(job.recipe, job.spec, epochs=epochs))
+    data = fold_data(job, train, valid, epochs=epochs)
+    plan = fit_plan(job, loaded, epochs=epochs)
+    if job.recipe.train.checkpoint_gradients:
+        enable_gradient_checkpointing(network.model)
+    if progress[0] == 0:
+        warnings = rate_warnings(plan.optim), course_notes(plan.course)
+        for text in (*itertools.chain(*warnings), *augment_warnings(job.recipe)):
+            job.on_event(Event("warning", "train", text))
     name = f"{member.name} ({progress[0] + 1} of {progress[1]})"
     latest = ""
 
     def on_epoch(row: Mapping[str, Any]) -> None:
         nonlocal latest
         latest = f", {_epoch(row)}"
+        add_to_curves(row)
 
     def on_step(done: int, total: int) -> None:
         passed, whole = progress[0] * total + done, progress[1] * total
         job.on_event(Event("progress", "train", name + latest, passed, whole))
 
-    control = Control(
-        workers=job.recipe.train.workers,
-        deadline=job.deadline,
-        on_step=on_step,
-        on_epoch=on_epoch,
-    )
-    result = fit_fold(network.model, data, plan=plan, folder=member.path, control=control)
+    with job.stopping() as should_stop:
+        control = Control(
+            workers=job.workers,
+            group=job.group,
+            pin_memory=job.recipe.train.pin_memory,
+            deadline=job.deadline,
+            should_stop=should_stop,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+        with _curves(job, member) as add_to_curves:
+            result = fit_fold(
+                network.model, data, plan=plan, folder=member.path, control=control
+            )
     job.on_event(Event("message", "train", f"{name}: {_outcome(result)}"))
     for note in result.notes:
         job.on_event(Event("warning", "train", f"{member.name}: {note}"))
     used = result.checkpoints[: job.recipe.predict.use_checkpoints]
-    for checkpoint in used:
-        _predict(job, member, network, checkpoint, valid if place is not None else None)
-    finish_member(
+    _predict(job, member, network, used, valid)
+    sample = _fit_sample(train)
+    train_score = _train_score(job, member, network, used[0], sample)
+    if job.group.is_first:
+        finish_member(
+            job,
+            member,
+            place=place,
+            used=[checkpoint.name for checkpoint in used],
+            sizes=(int(train.sum()), int(valid.sum())),
+            elapsed_s=time.monotonic() - started,
+            extra={
+                "best_epoch": used[0].epoch,
+                "stopped": result.stopped,
+                "form": asdict(used[0].form),
+                "train_score": train_score,
+                "num_sampled": len(sample),
+            },
+        )
+    job.group.wait()
+
+
+def _curves(
+    job: Job, member: Member
+) -> AbstractContextManager[Callable[[Mapping[str, Any]], None]]:
+    if job.recipe.train.tensorboard and job.group.is_first:
+        return open_curves(member.path / "tensorboard")
+    return nullcontext(lambda row: None)
+
+
+def _require_sizes(model: ImageModel, sizes: Sequence[int]) -> None:
+    """Stop where the network cannot take a size that training wants to show it."""
+    device = next(model.parameters()).device
+    for size in sorted(set(sizes)):
+        try:
+            with torch.inference_mode():
+                model.eval()(torch.zeros(1, 3, size, size, device=device))
+        # What a network says of a size it was not built for is its own affair.
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise ConfigError(
+                f"This network cannot take pictures of {size} x {size} pixels: {error}. Leave "
+                "pixels.train_size and train.progressive out, or choose a network of "
+                "convolutions."
+            ) from error
+
+
+def _fit_sample(train: Mask) -> NDArray[np.int64]:
+    """Places of some of the images that were learned from, evenly over the table."""
+    known = np.flatnonzero(train)
+    return known[:: max(1, -(-len(known) // FIT_SAMPLE))]
+
+
+def _train_score(
+    job: Job,
+    member: Member,
+    network: LoadedModel,
+    checkpoint: Checkpoint,
+    sample: NDArray[np.int64],
+) -> float | None:
+    """The score on a part of the images that were learned from, seen as in evaluation."""
+    [(_, values)] = _predicted(
         job,
-        member,
-        place=place,
-        used=[checkpoint.name for checkpoint in used],
-        sizes=(int(train.sum()), int(valid.sum())),
-        elapsed_s=time.monotonic() - started,
-        extra={"best_epoch": used[0].epoch, "stopped": result.stopped, **_target(result)},
+        network,
+        [checkpoint_weights(member, checkpoint)],
+        job.train.iloc[sample],
+        views=(IDENTITY,),
+        # Too few pictures to pay for compiling.
+        execution=replace(job.execution, compile=False),
     )
-
-
-def _target(result: FoldResult) -> dict[str, Any]:
-    target = result.checkpoints[0].target
-    return {"target": {"shift": target.shift, "scale": target.scale}}
+    try:
+        return evaluate(job.metric, job.truth[sample], values[IDENTITY])
+    except DataError:
+        # As when a class is not in the sample.
+        return None
 
 
 def _epoch(row: Mapping[str, Any]) -> str:
@@ -139,105 +231,67 @@ def _outcome(result: FoldResult) -> str:
     return f"score {best.score:.4f} at epoch {best.epoch} of {epochs}{why[result.stopped]}"
 
 
-def _fold_data(job: Job, train: Mask, valid: Mask) -> FoldData:
-    evaluate_as = partial(eval_transform, spec=job.spec)
-    hashes = job.train["sha256"].to_numpy()
-    ids = job.train["image_id"].to_numpy()
-    has_valid = bool(valid.any())
-    learned = TrainDataset(
-        job.pixels, hashes[train].tolist(), _change(job), seed=job.recipe.seed
-    )
-    return FoldData(
-        task=job.context.competition.task,
-        spec=job.spec,
-        train=learned,
-        train_truth=job.truth[train],
-        train_ids=ids[train].tolist(),
-        scorer=_scorer(job),
-        valid=ImageDataset(job.pixels, hashes[valid].tolist(), evaluate_as)
-        if has_valid
-        else None,
-        valid_truth=job.truth[valid] if has_valid else None,
-    )
-
-
-def _change(job: Job) -> TrainTransform:
-    """What happens to a training picture."""
-    augment = job.recipe.augment
-    if augment.policy == "none":
-        return partial(_as_in_evaluation, spec=job.spec)
-    return partial(
-        train_transform,
-        spec=job.spec,
-        scale=augment.scale,
-        ratio=augment.ratio,
-        hflip=augment.hflip,
-    )
-
-
-def _as_in_evaluation(
-    image: torch.Tensor, *, spec: PixelSpec, rng: np.random.Generator
-) -> torch.Tensor:
-    return eval_transform(image, spec)
-
-
-def _scorer(job: Job) -> Scorer:
-    def score(truth: NDArray[np.generic], values: NDArray[np.float32]) -> float:
-        return evaluate(job.metric, truth, values)
-
-    return Scorer(job.metric.name, score, job.metric.greater_is_better)
-
-
-def _fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
-    train = job.recipe.train
-    # A pretrained backbone wants a tenth of the head's rate (measured: docs/log.md); random
-    # weights have nothing to lose.
-    backbone_lr = train.backbone_lr or train.lr * (0.1 if loaded.weights_sha256 else 1.0)
-    return FitPlan(
-        epochs=epochs,
-        batch_size=train.batch_size,
-        lr=train.lr,
-        backbone_lr=backbone_lr,
-        weight_decay=train.weight_decay,
-        warmup_epochs=train.warmup_epochs,
-        patience=train.patience,
-        keep_checkpoints=train.keep_checkpoints,
-        seed=job.recipe.seed,
-        arithmetic=job.arithmetic,
-        identity={
-            "run": job.run.run_id,
-            "split": job.split.key,
-            "augment": job.recipe.augment.model_dump(mode="json"),
-            "model": job.recipe.model.model_dump(mode="json"),
-            "classes": list(job.context.columns),
-        },
-    )
-
-
 def _predict(
     job: Job,
     member: Member,
     network: LoadedModel,
-    checkpoint: Checkpoint,
-    valid: Mask | None,
+    checkpoints: Sequence[Checkpoint],
+    valid: Mask,
 ) -> None:
-    """Predictions of one checkpoint on what it may be asked: validation and test images."""
-    _, notes = load_first_good(member.checkpoints, [checkpoint], network.model)
-    assert not notes
-    ids, hashes = job.train["image_id"].to_numpy(), job.train["sha256"].to_numpy()
-    parts = [("test", job.test["image_id"].tolist(), job.test["sha256"].tolist())]
-    if valid is not None:
-        parts.append(("valid", ids[valid].tolist(), hashes[valid].tolist()))
-    for part, image_ids, wanted in parts:
-        values = predict_probabilities(
-            network.model,
-            Pictures(job.pixels, wanted, job.spec),
-            task=job.context.competition.task,
-            views=job.recipe.predict.views,
-            target=checkpoint.target,
-            execution=execution_of(job.recipe, job.arithmetic),
-        )
+    """What each checkpoint says of the images it may be asked: validation and test ones."""
+    held_out = job.train[valid]
+    shown = pd.concat([held_out[["image_id", "sha256"]], job.test[["image_id", "sha256"]]])
+    ids = shown["image_id"].tolist()
+    found = _predicted(
+        job,
+        network,
+        [checkpoint_weights(member, checkpoint) for checkpoint in checkpoints],
+        shown,
+        views=job.views,
+        execution=job.execution,
+    )
+    cut = len(held_out)
+    for checkpoint, values in found:
+        if not job.group.is_first:
+            continue
         for view, rows in values.items():
-            keep_predictions(
-                job, member, part, image_ids, rows, checkpoint=checkpoint.name, view=view
-            )
+            kept = partial(keep_predictions, job, member, checkpoint=checkpoint, view=view)
+            kept("test", ids[cut:], rows[cut:])
+            # The refit holds nothing out.
+            if cut:
+                kept("valid", ids[:cut], rows[:cut])
+
+
+def _predicted(
+    job: Job,
+    network: LoadedModel,
+    checkpoints: Sequence[NamedWeights],
+    shown: pd.DataFrame,
+    *,
+    views: Sequence[str],
+    execution: Execution,
+) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
+    """``predict_checkpoints`` of the images of a table, which the processes share out.
+
+    Each process gets the rows of all, in the order of the table.
+    """
+    own = np.arange(job.group.rank, len(shown), job.group.size)
+    part = shown.iloc[own]
+    found = predict_checkpoints(
+        network.model,
+        checkpoints,
+        Pictures(job.pixels, part["sha256"].tolist(), job.spec, part["image_id"].tolist()),
+        views=views,
+        execution=execution,
+    )
+    places = torch.from_numpy(own)
+    for checkpoint, values in found:
+        yield (
+            checkpoint,
+            {
+                view: job.group.rows(
+                    torch.from_numpy(values[view]), places, total=len(shown)
+                ).numpy()
+                for view in views
+            },
+        )

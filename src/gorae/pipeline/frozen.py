@@ -7,18 +7,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gorae.augment import View
 from gorae.events import Event
 from gorae.files import write_text
 from gorae.heads import Head, fit_linear, fit_mlp
-from gorae.inference import Pictures, extract_features
+from gorae.inference import Pictures, extract_features, picture_keys
 from gorae.models import LoadedModel
 from gorae.pipeline.job import Job, finish_member, keep_predictions
-from gorae.pipeline.network import execution_of, keep_backbone
+from gorae.pipeline.network import keep_backbone
 from gorae.stores.features import ensure_features
 from gorae.workspace import Member, write_head
 
-Features = dict[View, NDArray[np.float32]]
+Features = dict[str, NDArray[np.float32]]
 
 CHECKPOINT = "head"
 
@@ -28,9 +27,7 @@ def train_frozen(job: Job, loaded: LoadedModel) -> None:
     keep_backbone(job.context.workspace, job.run, loaded)
     hashes = [*job.train["sha256"], *job.test["sha256"]]
     started = time.monotonic()
-    features = {
-        view: _features(job, loaded, hashes, view=view) for view in job.recipe.predict.views
-    }
+    features = {view: _features(job, loaded, hashes, view=view) for view in job.views}
     places = job.split.members()
     # The one pass over the pictures serves all folds: each carries its share of the time.
     shared_s = (time.monotonic() - started) / len(places)
@@ -56,11 +53,15 @@ def train_frozen(job: Job, loaded: LoadedModel) -> None:
 
 
 def _features(
-    job: Job, loaded: LoadedModel, hashes: Sequence[str], *, view: View
+    job: Job, loaded: LoadedModel, hashes: Sequence[str], *, view: str
 ) -> NDArray[np.float32]:
     """Features of all images in one view, (N, D), computed once per picture."""
     job.on_event(Event("stage", "features", f"backbone features, {view} view"))
-    total, before = len(set(hashes)), 0
+    whole = Pictures(job.pixels, hashes, job.spec, job.image_ids)
+    # A random view is of an image, any other of a file.
+    keys = picture_keys(whole, [view])
+    image_of = dict(zip(keys, zip(hashes, job.image_ids, strict=True), strict=True))
+    total, before = len(image_of), 0
 
     def compute(wanted: list[str]) -> NDArray[np.float32]:
         nonlocal before
@@ -68,22 +69,25 @@ def _features(
         def on_progress(done: int, _: int) -> None:
             job.on_event(Event("progress", "features", "pictures", before + done, total))
 
+        files, ids = zip(*(image_of[key] for key in wanted), strict=True)
         features = extract_features(
             loaded.model,
-            Pictures(job.pixels, wanted, job.spec),
+            Pictures(job.pixels, files, job.spec, ids),
             view=view,
-            execution=execution_of(job.recipe, job.arithmetic),
+            execution=job.execution,
             on_progress=on_progress,
         )
         before += len(wanted)
         return features
 
     return ensure_features(
-        hashes,
+        keys,
         key_parts={
             "pixels": job.pixels.folder.name,
             "model": job.recipe.model.name,
             "kwargs": dict(loaded.kwargs),
+            "layer": job.recipe.model.layer,
+            "pooling": job.recipe.model.pooling,
             "weights": job.run.read_settings()["keys"]["weights"],
             "spec": [
                 *job.spec.mean,
@@ -112,7 +116,7 @@ def _solve(
 ) -> None:
     started = time.monotonic()
     num_train = len(job.train)
-    first = features[job.recipe.predict.views[0]][:num_train]
+    first = features[job.views[0]][:num_train]
     head = _fit(job, first[train], job.truth[train], job.train["group"].to_numpy()[train])
     ids = job.train["image_id"].to_numpy()
     for view, matrix in features.items():

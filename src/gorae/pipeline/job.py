@@ -8,15 +8,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gorae.augment.names import expand_views
 from gorae.config import Recipe
 from gorae.data.pixels import PixelSpec
 from gorae.data.store import PixelStore
-from gorae.events import OnEvent
+from gorae.errors import DataError
+from gorae.events import Event, OnEvent, ignore_events
+from gorae.inference import Execution
 from gorae.metrics import Metric
-from gorae.pipeline.context import Context
-from gorae.pipeline.contract import Split
+from gorae.models import LoadedModel
+from gorae.pipeline.context import Context, read_scan, usable
+from gorae.pipeline.contract import Split, read_split
+from gorae.pipeline.network import execution_of
+from gorae.pipeline.scores import competition_metric
 from gorae.predictions import Kind, Predictions
+from gorae.stopping import Stopping, never_stopped
 from gorae.training.evaluate import Arithmetic
+from gorae.training.group import SOLO, Group
 from gorae.workspace import Member, RunFolder, write_member_record, write_predictions
 
 KINDS: dict[str, Kind] = {
@@ -38,16 +46,38 @@ class Job:
     metric: Metric
     spec: PixelSpec
     pixels: PixelStore
-    arithmetic: Arithmetic
+    execution: Execution
+    """How forward passes are run; training is computed in its ``arithmetic``."""
     train: pd.DataFrame
     """Usable train images: ``image_id``, ``row_id``, ``role``, ``sha256``, ``group``."""
     truth: NDArray[Any]
     """Encoded labels of ``train``, (N,) or (N, K)."""
     test: pd.DataFrame
     """Usable test images: ``image_id``, ``row_id``, ``sha256``."""
+    workers: int
+    """Processes that prepare batches of training."""
     deadline: float | None
     """Monotonic second at which training should have ended; None without a budget."""
     on_event: OnEvent
+    stopping: Stopping
+    """Opened around each training."""
+    group: Group = SOLO
+    """The processes that train it together; each has the same job but this."""
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the train images, then of the test images."""
+        return [*self.train["image_id"], *self.test["image_id"]]
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Where and in which numbers training computes."""
+        return self.execution.arithmetic
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The single views of the prediction."""
+        return expand_views(self.recipe.predict.views)
 
     @property
     def kind(self) -> Kind:
@@ -63,6 +93,42 @@ class Job:
         """Name of the folder of one fold."""
         prefix = f"repeat-{repeat}-" if self.split.record["repeats"] > 1 else ""
         return f"{prefix}fold-{fold}"
+
+
+def open_job(
+    context: Context,
+    recipe: Recipe,
+    loaded: LoadedModel,
+    run: RunFolder,
+    *,
+    deadline: float | None,
+    on_event: OnEvent = ignore_events,
+    stopping: Stopping = never_stopped,
+) -> Job:
+    """The job of a run whose folder, split and prepared pictures are there."""
+    scan, settings = read_scan(context), run.read_settings()
+    made = read_split(context, scan, recipe.split)
+
+    def warn(text: str) -> None:
+        on_event(Event("warning", "train", text))
+
+    return Job(
+        context=context,
+        recipe=recipe,
+        run=run,
+        split=made,
+        metric=competition_metric(context),
+        spec=loaded.spec,
+        pixels=PixelStore(context.workspace.prepared / settings["keys"]["pixels"]),
+        execution=execution_of(run, recipe, on_note=warn),
+        train=train_table(context, scan, made),
+        truth=context.truth[usable(scan, context.tables.train["image_id"])],
+        test=test_table(context, scan),
+        workers=settings["choices"]["arithmetic"]["workers"],
+        deadline=deadline,
+        on_event=on_event,
+        stopping=stopping,
+    )
 
 
 def keep_predictions(
@@ -104,7 +170,7 @@ def finish_member(
     record: dict[str, Any] = {
         "name": member.name,
         "used_checkpoints": list(used),
-        "views": list(job.recipe.predict.views),
+        "views": list(job.views),
         "num_train": sizes[0],
         "num_valid": sizes[1],
         "elapsed_s": round(elapsed_s, 2),
@@ -113,3 +179,38 @@ def finish_member(
     if place is not None:
         record |= {"repeat": place[0], "fold": place[1]}
     write_member_record(member, record)
+
+
+def train_table(context: Context, scan: pd.DataFrame, made: Split) -> pd.DataFrame:
+    """The usable train images, as ``Job.train`` has them."""
+    table = context.tables.train
+    table = table[usable(scan, table["image_id"])].reset_index(drop=True)
+    first = made.folds[made.folds["repeat"] == 0].set_index("image_id")["group"]
+    missing = ~table["image_id"].isin(first.index)
+    if missing.any():
+        raise DataError(
+            f"{int(missing.sum())} training pictures are not in the split, first "
+            f"{table['image_id'][missing].iloc[0]}. Run `gorae split` again."
+        )
+    return pd.DataFrame(
+        {
+            "image_id": table["image_id"],
+            "row_id": table["row_id"],
+            "role": table["role"],
+            "sha256": scan.loc[table["image_id"], "sha256"].to_numpy(),
+            "group": first.loc[table["image_id"]].to_numpy(np.int64),
+        }
+    )
+
+
+def test_table(context: Context, scan: pd.DataFrame) -> pd.DataFrame:
+    """The usable test images, as ``Job.test`` has them."""
+    table = context.tables.test
+    table = table[usable(scan, table["image_id"])].reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "image_id": table["image_id"],
+            "row_id": table["row_id"],
+            "sha256": scan["sha256"].reindex(table["image_id"]).to_numpy(),
+        }
+    )

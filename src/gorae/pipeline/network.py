@@ -1,6 +1,6 @@
 """From a recipe to a network and the arithmetic it computes in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,24 @@ import torch
 from gorae.config import Recipe
 from gorae.errors import ConfigError
 from gorae.files import content_key, sha256_file
-from gorae.inference import Execution
+from gorae.inference import Execution, NamedWeights
 from gorae.models import LoadedModel, load_model, write_weights
+from gorae.models.network import ImageModel
 from gorae.models.plan import is_user_class
+from gorae.pipeline.calibration import (
+    Samples,
+    Work,
+    calibration_key,
+    given_choices,
+    measure_choices,
+    read_calibration,
+    write_calibration,
+)
 from gorae.pipeline.context import Context
 from gorae.pipeline.pixels import model_plan
+from gorae.training.checkpoint import Checkpoint, load_first_good
 from gorae.training.evaluate import Arithmetic
-from gorae.training.speed import faster_precision
-from gorae.workspace import RunFolder, Workspace
-
-# Enough for a stable time per image, few enough to take a second or two.
-TIMED_BATCH_SIZE = 8
+from gorae.workspace import Member, RunFolder, Workspace
 
 # Small batches stay in a CPU's caches (docs/log.md); a GPU wants to be filled.
 PREDICT_BATCH_SIZE = {"cpu": 8, "cuda": 64}
@@ -41,46 +48,66 @@ def weights_key(recipe: Recipe, loaded: LoadedModel, *, folder: Path) -> str:
     return key
 
 
-def choose_arithmetic(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
-    """Device, number format, layout and threads; measured where the recipe says ``auto``."""
-    train = recipe.train
-    device = _device(train.device)
-    chosen: dict[str, Any] = {
-        "device": device,
-        "precision": train.precision,
-        "channels_last": train.channels_last,
-        "threads": train.threads or torch.get_num_threads(),
-    }
-    if train.precision == "auto":
-        is_training = recipe.model.use == "finetune"
-        precision, speeds = faster_precision(
-            loaded.model,
-            loaded.spec,
-            device=device,
-            channels_last=train.channels_last,
-            batch_size=TIMED_BATCH_SIZE,
-            is_training=is_training,
+def choose_arithmetic(
+    recipe: Recipe,
+    loaded: LoadedModel,
+    *,
+    work: Work,
+    cache: Path,
+    samples: Samples | None = None,
+) -> dict[str, Any]:
+    """Devices, number format, layout, compiling, threads and workers, as run.toml keeps them.
+
+    What the recipe leaves open is measured, or taken from what was measured before for the
+    same network, sizes, machine and torch. Where there is too little work ahead to pay for
+    that, the defaults are taken: float32, channels last, torch's threads, one worker.
+
+    Args:
+        recipe: The settings.
+        loaded: Its network.
+        work: What the network will be used for.
+        cache: JSON file of earlier measurements.
+        samples: Pictures as training sees them; without, the number of workers is a default.
+
+    Raises:
+        ConfigError: A device is not here.
+    """
+    found = devices(recipe.train.devices)
+    given = given_choices(recipe)
+    key = calibration_key(recipe, loaded, device=found[0], given=given)
+    chosen = read_calibration(cache, key, work=work)
+    if chosen is None:
+        chosen = measure_choices(
+            recipe, loaded, work=work, device=found[0], given=given, samples=samples
         )
-        measured = {name: round(value, 1) for name, value in speeds.items()}
-        chosen |= {"precision": precision, "images_per_s": measured}
-    return chosen
+        if "images_per_s" in chosen:
+            write_calibration(cache, key, chosen, work=work)
+    return {"device": found[0], "devices": found, **chosen}
 
 
-def _device(wanted: str) -> str:
-    """``auto``, ``cpu`` or ``cuda:N`` as the device that is there.
+def devices(wanted: str) -> list[str]:
+    """The devices that ``train.devices`` names, such as ``["cuda:0", "cuda:2"]``.
+
+    Args:
+        wanted: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda``, ``cuda:1``, or
+            ``cuda:0,2`` for several in one training.
 
     Raises:
         ConfigError: No such device; those there are listed.
     """
-    known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if wanted == "auto":
-        return known[1] if len(known) > 1 else "cpu"
-    name = "cuda:0" if wanted == "cuda" else wanted
-    if name not in known:
+        return gpus[:1] or ["cpu"]
+    kind, _, numbers = wanted.partition(":")
+    named = [f"cuda:{number.strip()}" for number in (numbers or "0").split(",")]
+    named = named if kind == "cuda" else [wanted]
+    if any(name not in ["cpu", *gpus] for name in named) or len(set(named)) < len(named):
+        example = ' Several GPUs are written "cuda:0,1".' if len(gpus) > 1 else ""
         raise ConfigError(
-            f"train.device = {wanted!r} is not here. Devices: {', '.join(known)}."
+            f"train.devices = {wanted!r} names no devices of this machine, each once. It has: "
+            f"{', '.join(['cpu', *gpus])}.{example}"
         )
-    return name
+    return named
 
 
 def arithmetic_of(run: RunFolder) -> Arithmetic:
@@ -91,15 +118,31 @@ def arithmetic_of(run: RunFolder) -> Arithmetic:
 def as_arithmetic(chosen: Mapping[str, Any]) -> Arithmetic:
     """The value of ``choose_arithmetic``'s record; sets this process's threads to it."""
     torch.set_num_threads(chosen["threads"])
-    return Arithmetic(chosen["device"], chosen["precision"], chosen["channels_last"])
+    return Arithmetic(
+        chosen["device"], chosen["precision"], chosen["channels_last"], chosen["compile"]
+    )
 
 
-def execution_of(recipe: Recipe, arithmetic: Arithmetic) -> Execution:
-    """How forward passes are run."""
+def execution_of(
+    run: RunFolder, recipe: Recipe, *, on_note: Callable[[str], None]
+) -> Execution:
+    """How the forward passes of a run are computed, as was fixed for it."""
+    arithmetic = arithmetic_of(run)
     return Execution(
         batch_size=recipe.predict.batch_size or PREDICT_BATCH_SIZE[arithmetic.device[:4]],
         arithmetic=arithmetic,
+        compile=run.read_settings()["choices"]["arithmetic"]["predict_compile"],
+        on_note=on_note,
     )
+
+
+def checkpoint_weights(member: Member, checkpoint: Checkpoint) -> NamedWeights:
+    """A checkpoint of a member, to predict with."""
+
+    def load(model: ImageModel) -> None:
+        load_first_good(member.checkpoints, [checkpoint], model)
+
+    return NamedWeights(checkpoint.name, checkpoint.form, load)
 
 
 def keep_backbone(
@@ -117,5 +160,6 @@ def backbone_path(workspace: Workspace, run: RunFolder) -> Path:
     settings = run.read_settings()
     model = settings["recipe"]["model"]
     weights = settings["keys"]["weights"]
-    key = content_key([model["name"], settings["choices"]["kwargs"], weights, model["use"]])
+    kwargs = settings["choices"]["kwargs"]
+    key = content_key([model["name"], kwargs, weights, model["use"], model["pooling"]])
     return workspace.weights / f"{key}.safetensors"

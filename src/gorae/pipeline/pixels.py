@@ -3,36 +3,69 @@
 torch takes seconds to load; the pictures can be decoded meanwhile.
 """
 
-import os
+from typing import Any
 
 from gorae.config import Recipe
 from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import PixelSpec
+from gorae.data.sources import Task
 from gorae.errors import ConfigError
 from gorae.events import Event, OnEvent
+from gorae.machine import num_cores
 from gorae.models.plan import ModelPlan
 from gorae.models.reach import require_reachable
 from gorae.models.resolve import find_pixels
 from gorae.pipeline.context import Context, listed_images
 from gorae.stores.prepared import Prepared, ensure_prepared
+from gorae.training.outputs import LOSS_KINDS, num_outputs, resolve_loss
 
 # Stored pictures keep this much more than the network sees, so that random crops have room.
 STORED_MARGIN = 1.15
 
 
+# Sizes of progressive training are multiples of this: most networks halve five times.
+SIZE_STEP = 32
+
+
 def model_plan(context: Context, recipe: Recipe) -> ModelPlan:
     """What network ``recipe`` asks for, for the competition's classes."""
     model = recipe.model
-    outputs = None if model.use == "as_is" else len(context.columns)
     return ModelPlan(
         name=model.name,
         weights=model.weights,
-        num_outputs=outputs,
+        num_outputs=_num_outputs(context, recipe),
         kwargs=model.kwargs,
-        pixels=recipe.pixels.model_dump(exclude={"stored_short_side"}),
-        drop_rate=model.drop_rate,
+        pixels=recipe.pixels.model_dump(exclude={"stored_short_side", "train_size"}),
+        layer=model.layer,
         seed=recipe.seed,
+        **model_parts(recipe, context.competition.task),
     )
+
+
+def model_parts(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """How the network of ``recipe`` differs from its library's, as fields of ``Parts``."""
+    model = recipe.model
+    parts = {"pooling": model.pooling}
+    if model.use != "finetune":
+        return parts
+    return {
+        **parts,
+        "head": LOSS_KINDS[resolve_loss(recipe.loss.kind, task)].head,
+        "drop_rate": model.drop_rate,
+        "drop_copies": model.drop_copies,
+        "drop_path": model.drop_path,
+    }
+
+
+def _num_outputs(context: Context, recipe: Recipe) -> int | None:
+    """Outputs of a new head; None where the network keeps its own classifier."""
+    columns, use = len(context.columns), recipe.model.use
+    if use == "as_is":
+        return None
+    if use == "frozen":
+        return columns
+    kind = resolve_loss(recipe.loss.kind, context.competition.task)
+    return num_outputs(kind, num_columns=columns)
 
 
 def input_pixels(context: Context, recipe: Recipe) -> PixelSpec:
@@ -61,22 +94,31 @@ def stored_short_side(recipe: Recipe, spec: PixelSpec) -> int:
     Raises:
         ConfigError: The recipe's own is smaller than what the network is shown.
     """
-    short_side = recipe.pixels.stored_short_side or round(STORED_MARGIN * spec.input_size)
-    if short_side < spec.input_size:
+    largest = max(spec.input_size, *training_sizes(recipe, spec, epochs=1))
+    short_side = recipe.pixels.stored_short_side or round(STORED_MARGIN * largest)
+    if short_side < largest:
         raise ConfigError(
             f"pixels.stored_short_side = {short_side} is smaller than the network's input of "
-            f"{spec.input_size} pixels. Set it to {spec.input_size} or more."
+            f"{largest} pixels. Set it to {largest} or more."
         )
     return short_side
 
 
-def num_cores() -> int:
-    """Cores this process may use."""
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+def training_sizes(recipe: Recipe, spec: PixelSpec, *, epochs: int) -> tuple[int, ...]:
+    """Side of the training pictures in each epoch, in pixels."""
+    full, shares = recipe.pixels.train_size or spec.input_size, recipe.train.progressive
+    if not shares:
+        return (full,) * epochs
+    wanted = [
+        full if share == 1 else max(SIZE_STEP, round(share * full / SIZE_STEP) * SIZE_STEP)
+        for share in shares
+    ]
+    if set(wanted) == {full}:
+        raise ConfigError(
+            f"train.progressive = {list(shares)} changes nothing at {full} pixels: sizes are "
+            f"multiples of {SIZE_STEP}. Leave it out, or choose smaller shares."
+        )
+    return tuple(wanted[epoch * len(wanted) // epochs] for epoch in range(epochs))
 
 
 def prepare(

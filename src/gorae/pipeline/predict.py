@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,26 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from gorae.augment.names import expand_views
 from gorae.config import Recipe
 from gorae.config.reading import validated
 from gorae.data.decode import DecodePolicy, resize_short_side
 from gorae.data.listing import is_picture, walk_files
 from gorae.data.pixels import PixelSpec
 from gorae.data.sources import Task
-from gorae.ensemble import soft_vote
+from gorae.ensemble import vote
 from gorae.errors import DataError, UserError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_text
-from gorae.inference import Pictures, extract_features, predict_probabilities
+from gorae.inference import (
+    Execution,
+    NamedWeights,
+    Pictures,
+    extract_features,
+    predict_checkpoints,
+    predict_probabilities,
+)
+from gorae.machine import num_cores
 from gorae.models import (
     LoadedModel,
     ModelPlan,
@@ -30,19 +39,21 @@ from gorae.models import (
     read_weights,
 )
 from gorae.models.weights import use_weights
+from gorae.pipeline.context import open_context
 from gorae.pipeline.job import KINDS
-from gorae.pipeline.network import (
-    arithmetic_of,
-    backbone_path,
-    execution_of,
-)
-from gorae.pipeline.pixels import num_cores, stored_short_side
+from gorae.pipeline.network import backbone_path, checkpoint_weights, execution_of
+from gorae.pipeline.pixels import model_parts, stored_short_side
+from gorae.pipeline.voters import join
 from gorae.predictions import Predictions
 from gorae.stores.prepared import ensure_prepared
-from gorae.training.checkpoint import load_first_good, read_checkpoints
+from gorae.training.checkpoint import read_checkpoints
+from gorae.training.outputs import OutputForm
 from gorae.workspace import RunFolder, Workspace, read_head, read_predictions
 
 ImageLike = Path | str | Image.Image | NDArray[np.uint8]
+
+Says = dict[tuple[str, str, str], NDArray[np.float32]]
+"""What each member, checkpoint and view says of the pictures, (N, K)."""
 
 # Columns of the CSV beside the probabilities.
 _CSV_COLUMNS = ("image", "label", "problem")
@@ -109,6 +120,11 @@ def load_run(path: Path | str) -> LoadedRun:
             f"There is no finished run in {run.path}. `gorae board` lists the runs."
         )
     settings = run.read_settings()
+    if "ensemble" in settings:
+        raise UserError(
+            f"{run.run_id} joins the runs {', '.join(settings['ensemble']['runs'])}. Predict "
+            "with each of those."
+        )
     recipe = validated(Recipe, settings["recipe"], origin=str(run.settings))
     return LoadedRun(
         run=run,
@@ -279,18 +295,46 @@ def _vote(
     hashes: Sequence[str],
     on_event: OnEvent,
 ) -> Predictions:
-    pictures = Pictures(pixels, hashes, spec)
     network = _network(loaded)
-    voters = {"frozen": _frozen, "finetune": _finetuned, "as_is": _as_is}
-    values = voters[loaded.recipe.model.use](loaded, network, pictures, on_event)
-    kind = KINDS[loaded.task]
-    return soft_vote([Predictions(tuple(ids), loaded.columns, each, kind) for each in values])
+    says = VOTERS[loaded.recipe.model.use](
+        loaded, network, Pictures(pixels, hashes, spec, ids), on_event
+    )
+    # In the order and with the weights that the test set was voted on with.
+    voters = _test_voters(loaded)
+    kind, how = KINDS[loaded.task], loaded.recipe.predict.vote
+    members = [
+        Predictions(tuple(ids), loaded.columns, says[member, checkpoint, view], kind)
+        for member, checkpoint, view, _ in voters
+    ]
+    weights = [weight for *_, weight in voters]
+    if how == "subtask":
+        return join(open_context(loaded.workspace.folder), members, how, weights)
+    return vote(members, how, weights=weights)
+
+
+def _test_voters(loaded: LoadedRun) -> list[tuple[str, str, str, float]]:
+    """Member, checkpoint, view and weight of each voice."""
+    result = loaded.run.read_result()
+    assert result is not None, "load_run looked for it"
+    if "voters" in result:
+        return [
+            (v["member"], v["checkpoint"], v["view"], v["weight"]) for v in result["voters"]
+        ]
+    # A competition without test pictures: all alike.
+    records = [(member.name, member.read_record()) for member in loaded.run.members()]
+    return [
+        (name, checkpoint, view, 1.0)
+        for name, record in records
+        for checkpoint in record["used_checkpoints"]
+        for view in record["views"]
+    ]
 
 
 def _network(loaded: LoadedRun) -> LoadedModel:
     """The run's network; its weights come from the run, never from the file it began with."""
     choices = loaded.run.read_settings()["choices"]
     model = loaded.recipe.model
+    parts = model_parts(loaded.recipe, loaded.task)
     network = load_model(
         ModelPlan(
             name=model.name,
@@ -298,6 +342,8 @@ def _network(loaded: LoadedRun) -> LoadedModel:
             num_outputs=choices["num_outputs"],
             kwargs=choices["kwargs"],
             pixels=run_pixels(loaded.run),
+            layer=model.layer,
+            **parts,
         ),
         folder=loaded.workspace.folder,
     )
@@ -323,63 +369,83 @@ def _on_progress(on_event: OnEvent, text: str) -> Any:
     return lambda done, total: on_event(Event("progress", "predict", text, done, total))
 
 
+def _execution(loaded: LoadedRun, on_event: OnEvent) -> Execution:
+    def warn(text: str) -> None:
+        on_event(Event("warning", "predict", text))
+
+    return execution_of(loaded.run, loaded.recipe, on_note=warn)
+
+
 def _frozen(
     loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
-) -> list[NDArray[np.float32]]:
-    execution = execution_of(loaded.recipe, arithmetic_of(loaded.run))
-    values = []
-    for view in loaded.recipe.predict.views:
+) -> Says:
+    says: Says = {}
+    for view in expand_views(loaded.recipe.predict.views):
         features = extract_features(
             network.model,
             pictures,
             view=view,
-            execution=execution,
+            execution=_execution(loaded, on_event),
             on_progress=_on_progress(on_event, f"features ({view})"),
         )
-        values += [
-            read_head(member.checkpoints / f"{checkpoint}.safetensors").predict(features)
-            for member in loaded.run.members()
-            for checkpoint in member.read_record()["used_checkpoints"]
-        ]
-    return values
+        for member in loaded.run.members():
+            for name in member.read_record()["used_checkpoints"]:
+                head = read_head(member.checkpoints / f"{name}.safetensors")
+                says[member.name, name, view] = head.predict(features)
+    return says
 
 
 def _finetuned(
     loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
-) -> list[NDArray[np.float32]]:
-    execution = execution_of(loaded.recipe, arithmetic_of(loaded.run))
-    values: list[NDArray[np.float32]] = []
+) -> Says:
+    wanted: list[tuple[str, NamedWeights]] = []
     for member in loaded.run.members():
-        wanted = member.read_record()["used_checkpoints"]
+        used = member.read_record()["used_checkpoints"]
         known, notes = read_checkpoints(member.checkpoints)
-        for checkpoint in (one for one in known if one.name in wanted):
-            load_first_good(member.checkpoints, [checkpoint], network.model)
-            found = predict_probabilities(
-                network.model,
-                pictures,
-                task=loaded.task,
-                views=loaded.recipe.predict.views,
-                target=checkpoint.target,
-                execution=execution,
-                on_progress=_on_progress(on_event, f"{member.name}, {checkpoint.name}"),
-            )
-            values += found.values()
         if notes:
             raise DataError(f"{member.path} is damaged:\n{list_problems(notes)}")
-    return values
+        wanted += [
+            (member.name, checkpoint_weights(member, checkpoint))
+            for checkpoint in known
+            if checkpoint.name in used
+        ]
+    # Every picture is read and resized once for all folds and checkpoints.
+    found = predict_checkpoints(
+        network.model,
+        [replace(weights, name=f"{weights.name} of {member}") for member, weights in wanted],
+        pictures,
+        views=expand_views(loaded.recipe.predict.views),
+        execution=_execution(loaded, on_event),
+        on_progress=_on_progress(on_event, "pictures, all checkpoints"),
+    )
+    return {
+        (member, weights.name, view): rows
+        for (member, weights), (_, values) in zip(wanted, found, strict=True)
+        for view, rows in values.items()
+    }
 
 
 def _as_is(
     loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
-) -> list[NDArray[np.float32]]:
-    kept = loaded.run.members()[0].read_record()["class_table"]
-    table = {int(index): name for index, name in kept.items()}
+) -> Says:
+    members = loaded.run.members()
+    record = members[0].read_record()
+    table = {int(index): name for index, name in record["class_table"].items()}
     found = predict_probabilities(
         network.model,
         pictures,
-        task="multiclass",
-        views=loaded.recipe.predict.views,
-        execution=execution_of(loaded.recipe, arithmetic_of(loaded.run)),
+        form=OutputForm("softmax"),
+        views=record["views"],
+        execution=_execution(loaded, on_event),
         on_progress=_on_progress(on_event, "pictures"),
     )
-    return [map_class_probabilities(rows, table, loaded.columns) for rows in found.values()]
+    # All folds hold the same network.
+    return {
+        (member.name, checkpoint, view): map_class_probabilities(rows, table, loaded.columns)
+        for member in members
+        for checkpoint in record["used_checkpoints"]
+        for view, rows in found.items()
+    }
+
+
+VOTERS = {"frozen": _frozen, "finetune": _finetuned, "as_is": _as_is}

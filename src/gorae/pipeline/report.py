@@ -11,11 +11,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gorae.data.store import PixelStore, open_store
-from gorae.errors import DataError, UserError
+from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import read_json
-from gorae.metrics import Metric, evaluate
+from gorae.metrics import Metric
+from gorae.pipeline.advice import advise, blind_score
 from gorae.pipeline.context import Context, open_context, read_scan, usable
+from gorae.pipeline.report_learning import (
+    compared_table,
+    fold_scores,
+    run_diagnosis,
+    training_summary,
+)
 from gorae.pipeline.scores import competition_metric, row_truth
 from gorae.predictions import Predictions
 from gorae.report.page import (
@@ -30,12 +37,12 @@ from gorae.report.page import (
     ReportPage,
     SplitSummary,
     SubmissionSummary,
-    TrainingSummary,
+    TransferAdvice,
 )
 from gorae.report.pictures import thumbnail
 from gorae.report.summaries import build_summaries, class_shares, confident_errors
 from gorae.report.write import write_report
-from gorae.workspace import RunFolder, read_lines, read_predictions
+from gorae.workspace import RunFolder, Workspace, read_lines, read_predictions
 
 MAX_ERRORS = 24
 # What fits in a line of the page: two classes beside each other, or three.
@@ -44,7 +51,12 @@ MAX_SAMPLES = 60
 MAX_LISTED = 500
 THUMBNAIL_PX = 160
 
-USES = {"frozen": "frozen features", "finetune": "fine-tuned", "as_is": "as it is"}
+USES = {
+    "frozen": "frozen features",
+    "finetune": "fine-tuned",
+    "as_is": "as it is",
+    "ensemble": "joined",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class _Sources:
     oof: Predictions
     truth: NDArray[Any]
     metric: Metric
+    baseline: float | None
+    """Score of the best answer that looks at no picture."""
 
 
 def report(
@@ -89,6 +103,7 @@ def report(
     on_event(Event("stage", "report", "drawing the report"))
     settings = target.read_settings()
     oof = read_predictions(target.oof)
+    truth, metric = row_truth(context, oof.ids), competition_metric(context)
     sources = _Sources(
         context=context,
         run=target,
@@ -97,8 +112,9 @@ def report(
         scan=read_scan(context),
         pixels=open_store(context.workspace.prepared / settings["keys"]["pixels"]),
         oof=oof,
-        truth=row_truth(context, oof.ids),
-        metric=competition_metric(context),
+        truth=truth,
+        metric=metric,
+        baseline=blind_score(metric, truth, num_columns=len(oof.columns)),
     )
     write_report(target.report, _page(sources, warnings))
     on_event(Event("message", "report", str(target.report)))
@@ -111,8 +127,18 @@ def _page(sources: _Sources, warnings: Sequence[str]) -> ReportPage:
         headline=_headline(sources, warnings),
         data=_data(sources),
         split=_split(sources),
-        training=_training(sources),
-        folds=_fold_scores(sources),
+        training=training_summary(sources.run),
+        diagnosis=run_diagnosis(
+            sources.run,
+            sources.result,
+            settings=sources.settings,
+            metric=sources.metric,
+            baseline=sources.baseline,
+            short_side_px=_short_side(sources.scan),
+        ),
+        advice=_advice(sources),
+        folds=fold_scores(sources.run, sources.result),
+        compared=compared_table(sources.result),
         summaries=build_summaries(
             sources.truth,
             sources.oof.values,
@@ -138,12 +164,20 @@ def _headline(sources: _Sources, warnings: Sequence[str]) -> Headline:
         interval=tuple(result["interval"]),
         expected=tuple(result["predicted"]) if result["predicted"] else None,
         num_rows=result["num_rows_scored"],
-        num_models=len(sources.run.members()),
-        baseline=_baseline(sources),
+        num_models=_num_models(sources.context.workspace, sources.run),
+        baseline=sources.baseline,
         warnings=tuple(warnings),
         created=_shown_time(read_lines(sources.run.events)[-1]["utc"]),
         elapsed_s=result["elapsed_s"],
     )
+
+
+def _num_models(workspace: Workspace, run: RunFolder) -> int:
+    """Trained models, those of all runs that an ensemble joins."""
+    joined = run.read_settings().get("ensemble", {}).get("runs", ())
+    if not joined:
+        return len(run.members())
+    return sum(_num_models(workspace, workspace.run(name)) for name in joined)
 
 
 def _shown_time(utc: str) -> str:
@@ -155,16 +189,18 @@ def _use(model: dict[str, Any]) -> str:
     return "trained from random weights" if is_new else USES[model["use"]]
 
 
-def _baseline(sources: _Sources) -> float | None:
-    """The score of saying the same of every row: the class shares, or the mean."""
-    truth = sources.truth
-    if truth.ndim == 1 and sources.context.competition.task != "regression":
-        truth = np.eye(len(sources.oof.columns))[truth]
-    prior = truth.astype(np.float64).reshape(len(truth), -1).mean(axis=0)
-    try:
-        return evaluate(sources.metric, sources.truth, np.tile(prior, (len(truth), 1)))
-    except DataError:
+def _short_side(scan: pd.DataFrame) -> float | None:
+    """Median short side of the pictures that can be read."""
+    sides = scan.loc[scan["verdict"] != "quarantined", ["width_px", "height_px"]].min(axis=1)
+    return float(sides.median()) if len(sides) else None
+
+
+def _advice(sources: _Sources) -> TransferAdvice | None:
+    """The rule of thumb of transfer learning, where there is something to train."""
+    if "ensemble" in sources.settings or sources.settings["recipe"]["model"]["use"] == "as_is":
         return None
+    found = advise(sources.context, pixels=sources.pixels)
+    return TransferAdvice(sentence=found.sentence, reason=found.reason)
 
 
 def _data(sources: _Sources) -> DataSummary:
@@ -272,33 +308,6 @@ def _split(sources: _Sources) -> SplitSummary:
     )
 
 
-def _training(sources: _Sources) -> TrainingSummary | None:
-    pieces = []
-    for member in sources.run.members():
-        if member.history.exists():
-            frame = pd.read_csv(member.history)
-            frame.insert(0, "fold", member.name.removeprefix("fold-"), allow_duplicates=True)
-            pieces.append(frame)
-    if not pieces:
-        return None
-    history = pd.concat(pieces, ignore_index=True)
-    if "strength" in history:
-        return TrainingSummary(strengths=history)
-    return TrainingSummary(curves=history)
-
-
-def _fold_scores(sources: _Sources) -> pd.DataFrame:
-    records = [member.read_record() for member in sources.run.members()]
-    folds = [record for record in records if "fold" in record]
-    return pd.DataFrame(
-        {
-            "fold": [record["name"].removeprefix("fold-") for record in folds],
-            "score": [np.nan if s is None else s for s in sources.result["fold_scores"]],
-            "num_rows": [record["num_valid"] for record in folds],
-        }
-    )
-
-
 def _errors(sources: _Sources) -> tuple[ErrorPicture, ...]:
     table = confident_errors(
         sources.truth,
@@ -367,5 +376,12 @@ def _provenance(sources: _Sources) -> Provenance:
     return Provenance(
         settings=sources.run.settings.read_text("utf-8"),
         environment=tuple((k, str(v)) for k, v in {**environment, **packages}.items()),
-        commands=(f"gorae run --recipe .gorae/runs/{sources.run.run_id}/recipe.toml",),
+        arithmetic=sources.settings.get("choices", {}).get("arithmetic"),
+        commands=(_command(sources),),
     )
+
+
+def _command(sources: _Sources) -> str:
+    if "ensemble" in sources.settings:
+        return str(sources.settings["ensemble"]["command"])
+    return f"gorae run --recipe .gorae/runs/{sources.run.run_id}/recipe.toml"

@@ -10,14 +10,19 @@ from threading import Thread
 from typing import Any
 
 from gorae.config import resolve_recipe
+from gorae.data.store import open_store
 from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
+from gorae.pipeline.advice import advise
+from gorae.pipeline.context import open_context
 from gorae.pipeline.ensemble import ensemble
 from gorae.pipeline.init import Ask, init
+from gorae.pipeline.launch import require_processes
 from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.report import report
 from gorae.pipeline.split import split
 from gorae.pipeline.submit import submit
+from gorae.stopping import Stopping, never_stopped
 from gorae.workspace import Workspace
 
 
@@ -70,6 +75,7 @@ def run(
     ask: Ask | None = None,
     encoding: str | None = None,
     on_event: OnEvent = ignore_events,
+    stopping: Stopping = never_stopped,
 ) -> RunResult:
     """From raw pictures and tables to a checked submission, scores and a report.
 
@@ -86,6 +92,7 @@ def run(
         ask: Asks the user; None where nobody can be asked.
         encoding: Text encoding of the CSV files, where it is not UTF-8.
         on_event: Hears progress, messages and warnings.
+        stopping: Opened while a training runs, which then ends in order when it is asked to.
 
     Raises:
         UserError: Something a user can mend is wrong; the message says what.
@@ -98,6 +105,7 @@ def run(
         raise UserError("Give a preset or a recipe file, not both; a file may name its preset.")
     extra = ("refit=true",) if refit else ()
     settings = resolve_recipe(preset=preset, path=recipe, overrides=(*overrides, *extra))
+    require_processes(settings)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
     if not Workspace(folder.resolve()).competition_file.exists():
@@ -113,12 +121,17 @@ def run(
         settings = plan_budget(folder, recipe=settings, deadline=deadline, on_event=listen)
     loading = Thread(target=_load_training, daemon=True)
     loading.start()
-    preprocess(folder, recipe=settings, on_event=listen)
+    made = preprocess(folder, recipe=settings, on_event=listen)
     split(folder, recipe=settings, on_event=listen)
+    if settings.model.use != "as_is" and settings.model.weights != "none":
+        advice = advise(open_context(folder), pixels=open_store(made.prepared))
+        listen(Event("message", "plan", f"{advice.sentence.en} {advice.reason.en}"))
     loading.join()
     from gorae.pipeline.train import train
 
-    trained = train(folder, recipe=settings, deadline=deadline, on_event=listen)
+    trained = train(
+        folder, recipe=settings, deadline=deadline, on_event=listen, stopping=stopping
+    )
     return _finish(folder, trained.run_id, warnings, listen, started)
 
 

@@ -1,6 +1,5 @@
 """Making and finding runs: equal work has one run, an unfinished one is gone on with."""
 
-import json
 import platform
 import re
 import sys
@@ -12,7 +11,8 @@ from typing import Any
 from gorae.config import Recipe, settings_to_toml
 from gorae.events import Event, OnEvent
 from gorae.files import content_key, write_json, write_text
-from gorae.workspace import RunFolder, Workspace, next_number
+from gorae.machine import num_cores, processor_name
+from gorae.workspace import RunFolder, Workspace, append_line, next_number
 
 RECORDED_PACKAGES = ("gorae", "torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn")
 
@@ -75,18 +75,9 @@ def environment() -> dict[str, Any]:
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": f"{processor_name()}, {num_cores()} cores",
         "packages": packages,
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            names = [line.partition(":")[2].strip() for line in handle if "model name" in line]
-    except OSError:
-        return platform.processor()
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def recorded(run: RunFolder, on_event: OnEvent) -> OnEvent:
@@ -100,8 +91,7 @@ def recorded(run: RunFolder, on_event: OnEvent) -> OnEvent:
                 "stage": event.stage,
                 "text": event.text,
             }
-            with run.events.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+            append_line(run.events, line)
         on_event(event)
 
     return listen

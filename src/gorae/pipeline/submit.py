@@ -12,6 +12,8 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import exclusive_lock, sha256_bytes, sha256_file
 from gorae.pipeline.context import Context, open_context
 from gorae.pipeline.sample import expected_ids, read_sample
+from gorae.pipeline.scores import competition_metric
+from gorae.predictions import Predictions
 from gorae.submission import (
     Finding,
     build_submission,
@@ -71,7 +73,8 @@ def submit(
     test = read_predictions(target.test)
     sample = read_sample(context.workspace.folder, form)
     classes, task = context.tables.classes, context.competition.task
-    table = build_submission(test, form=form, sample=sample, classes=classes, task=task)
+    answers = _as_answers(context, test)
+    table = build_submission(answers, form=form, sample=sample, classes=classes, task=task)
     result = target.read_result() or {}
     ids = expected_ids(context, sample, form)
     with exclusive_lock(context.workspace.submissions / "lock", purpose="writing submissions"):
@@ -87,6 +90,13 @@ def submit(
         on_event(Event("warning", "submit", warning))
     on_event(Event("message", "submit", f"{path}: {len(table)} rows, checked"))
     return SubmitResult(path, len(table), warnings)
+
+
+def _as_answers(context: Context, test: Predictions) -> Predictions:
+    """Ranks as numbers from 0 to 1 for each class, where only their order is scored."""
+    if test.kind != "score" or competition_metric(context).needs != "ranked":
+        return test
+    return Predictions(test.ids, test.columns, test.values, "multilabel")
 
 
 def _write(

@@ -1,33 +1,37 @@
 """Step ``train``: every fold of a recipe, and its predictions."""
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from gorae.config import Recipe
+from gorae.config.effects import loss_problems
+from gorae.data.dataset import TrainDataset
 from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import PixelSpec
 from gorae.data.scan import changed_files
-from gorae.errors import DataError, list_problems
+from gorae.errors import ConfigError, DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import content_key, exclusive_lock, sweep_temporaries
 from gorae.models import LoadedModel
 from gorae.pipeline.as_is import train_as_is
+from gorae.pipeline.calibration import CALIBRATION_FILE, Samples, work_ahead
 from gorae.pipeline.context import (
     Context,
     labels_key,
     open_context,
     read_scan,
     require_trainable,
-    usable,
 )
 from gorae.pipeline.contract import Split, read_split
 from gorae.pipeline.finetune import train_finetune
 from gorae.pipeline.frozen import train_frozen
-from gorae.pipeline.job import Job
+from gorae.pipeline.job import open_job
+from gorae.pipeline.launch import require_processes
+from gorae.pipeline.learning import first_change
 from gorae.pipeline.network import (
     arithmetic_of,
     choose_arithmetic,
@@ -37,8 +41,14 @@ from gorae.pipeline.network import (
 from gorae.pipeline.pixels import prepare
 from gorae.pipeline.runs import find_or_make_run, recorded
 from gorae.pipeline.scores import competition_metric
+from gorae.pipeline.together import together
+from gorae.stopping import Stopping, never_stopped
+from gorae.stores.prepared import Prepared
 from gorae.training.evaluate import Arithmetic
 from gorae.workspace import RunFolder
+
+# Enough to tell how long one takes.
+NUM_SAMPLES = 64
 
 TRAINERS = {"frozen": train_frozen, "finetune": train_finetune, "as_is": train_as_is}
 
@@ -70,6 +80,7 @@ def train(
     recipe: Recipe,
     deadline: float | None = None,
     on_event: OnEvent = ignore_events,
+    stopping: Stopping = never_stopped,
 ) -> TrainResult:
     """Train the recipe on every fold of its split; finished folds are not done again.
 
@@ -79,15 +90,24 @@ def train(
         deadline: ``time.monotonic()`` at which training should have ended; folds that have
             not begun by then are left out, and the run says so.
         on_event: Hears progress.
+        stopping: Opened while a training runs, which then ends in order when it is asked to.
 
     Raises:
-        ConfigError: There is no split of these data and settings, or a setting is wrong.
+        Interrupted: It was asked to; the state is written, and the same call goes on from it.
+        ConfigError: There is no split of these data and settings, or a setting is wrong; a
+            recipe with several devices needs a process for each (``NeedsProcesses``).
     """
+    require_processes(recipe)
     context = open_context(folder)
     require_trainable(context)
-    metric = competition_metric(context)
+    _require_fitting_loss(context, recipe)
+    # Refuses a metric that cannot be used before a picture is decoded.
+    competition_metric(context)
     on_event(Event("stage", "network", f"loading {recipe.model.name}"))
     loaded = load_network(context, recipe)
+    if recipe.model.use == "finetune":
+        # Refuses transforms that cannot be used before a picture is decoded.
+        first_change(recipe, loaded.spec)
     for note in loaded.notes:
         on_event(Event("message", "network", note))
     prepared = prepare(context, recipe, loaded.spec, on_event=on_event)
@@ -104,7 +124,7 @@ def train(
             "weights": weights,
             "metric": _metric_key(context),
         },
-        choices=lambda: _choices(context, recipe, loaded),
+        choices=lambda: _choices(context, recipe, loaded, made, prepared, deadline),
     )
     arithmetic = arithmetic_of(run)
     on_event(Event("message", "network", _computed_in(run, arithmetic)))
@@ -115,25 +135,27 @@ def train(
         done = len(run.members())
         if done:
             listen(Event("message", "train", f"{done} of its models are there already"))
-        job = Job(
-            context=context,
-            recipe=recipe,
-            run=run,
-            split=made,
-            metric=metric,
-            spec=loaded.spec,
-            pixels=prepared.pixels,
-            arithmetic=arithmetic,
-            train=_train_table(context, scan, made),
-            truth=context.truth[usable(scan, context.tables.train["image_id"])],
-            test=_test_table(context, scan),
+        job = open_job(
+            context,
+            recipe,
+            loaded,
+            run,
             deadline=deadline,
             on_event=listen,
+            stopping=stopping,
         )
         if done < len(made.members()):
             _require_unchanged(context, prepared.scan)
-        TRAINERS[recipe.model.use](job, loaded)
+        with together(job) as job:
+            TRAINERS[recipe.model.use](job, loaded)
     return TrainResult(run, len(run.members()))
+
+
+def _require_fitting_loss(context: Context, recipe: Recipe) -> None:
+    if recipe.model.use == "finetune":
+        problems = loss_problems(recipe, context.competition.task)
+        if problems:
+            raise ConfigError(f"{len(problems)} setting(s):\n{list_problems(problems)}")
 
 
 def _require_unchanged(context: Context, scan: pd.DataFrame) -> None:
@@ -163,51 +185,50 @@ def _computed_in(run: RunFolder, arithmetic: Arithmetic) -> str:
     return f"{text} (images/s measured: {speeds})" if speeds else text
 
 
-def _choices(context: Context, recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
+def _choices(
+    context: Context,
+    recipe: Recipe,
+    loaded: LoadedModel,
+    made: Split,
+    prepared: Prepared,
+    deadline: float | None,
+) -> dict[str, Any]:
     """What is measured or looked up once, and stands in run.toml from then on."""
+    work = work_ahead(
+        recipe,
+        num_train=len(context.tables.train),
+        num_test=len(context.tables.test),
+        num_folds=len(made.members()),
+        left_s=None if deadline is None else deadline - time.monotonic(),
+    )
     return {
         "task": context.competition.task,
         "num_outputs": loaded.model.num_outputs,
         "spec": _spec_record(loaded.spec),
         "kwargs": dict(loaded.kwargs),
         "weights_origin": loaded.weights_origin,
-        "arithmetic": choose_arithmetic(recipe, loaded),
+        "arithmetic": choose_arithmetic(
+            recipe,
+            loaded,
+            work=work,
+            cache=context.workspace.home / CALIBRATION_FILE,
+            samples=_samples(recipe, loaded.spec, prepared),
+        ),
         "notes": list(loaded.notes),
     }
 
 
+def _samples(recipe: Recipe, spec: PixelSpec, prepared: Prepared) -> Samples | None:
+    """Some pictures as training sees them, to time how fast they are made."""
+    if recipe.model.use != "finetune":
+        return None
+    good = prepared.scan[prepared.scan["verdict"] != "quarantined"]
+    hashes = good["sha256"].drop_duplicates().head(NUM_SAMPLES).tolist()
+    changed = TrainDataset(
+        prepared.pixels, hashes, first_change(recipe, spec), seed=recipe.seed
+    )
+    return Samples(lambda number: changed[0, number][0], len(hashes))
+
+
 def _spec_record(spec: PixelSpec) -> dict[str, Any]:
     return {**asdict(spec), "sources": dict(spec.sources)}
-
-
-def _train_table(context: Context, scan: pd.DataFrame, made: Split) -> pd.DataFrame:
-    table = context.tables.train
-    table = table[usable(scan, table["image_id"])].reset_index(drop=True)
-    first = made.folds[made.folds["repeat"] == 0].set_index("image_id")["group"]
-    missing = ~table["image_id"].isin(first.index)
-    if missing.any():
-        raise DataError(
-            f"{int(missing.sum())} training pictures are not in the split, first "
-            f"{table['image_id'][missing].iloc[0]}. Run `gorae split` again."
-        )
-    return pd.DataFrame(
-        {
-            "image_id": table["image_id"],
-            "row_id": table["row_id"],
-            "role": table["role"],
-            "sha256": scan.loc[table["image_id"], "sha256"].to_numpy(),
-            "group": first.loc[table["image_id"]].to_numpy(np.int64),
-        }
-    )
-
-
-def _test_table(context: Context, scan: pd.DataFrame) -> pd.DataFrame:
-    table = context.tables.test
-    table = table[usable(scan, table["image_id"])].reset_index(drop=True)
-    return pd.DataFrame(
-        {
-            "image_id": table["image_id"],
-            "row_id": table["row_id"],
-            "sha256": scan["sha256"].reindex(table["image_id"]).to_numpy(),
-        }
-    )

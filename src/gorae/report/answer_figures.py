@@ -1,8 +1,11 @@
 """Charts of the answers: what was said against what is true."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 
+from gorae.report.compared import ComparedLine
 from gorae.report.drawing import (
     MAX_NUMBERED_CELLS,
     MAX_POINTS,
@@ -10,17 +13,20 @@ from gorae.report.drawing import (
     diagonal,
     floats,
     make_chart,
+    name_axis_down,
     row_counts,
     title,
 )
-from gorae.report.numbers import chart_name, count, percent, plotly_text
+from gorae.report.numbers import chart_name, count, number, percent, plotly_text
 from gorae.report.page import Confusion, RegressionFit, Reliability, Roc
 from gorae.report.texts import Language, say
-from gorae.report.theme import BLUE, GREY
+from gorae.report.theme import BLUE, GREY, ORANGE
 
 # Up to here a cell has room for its share below its count.
 MAX_SHARED_CELLS = 8
 MAX_DRAWN_CLASSES = 150
+
+GAIN_COLOURS = {"better": BLUE, "worse": ORANGE, "same": GREY}
 
 
 def confusion_matrix(confusion: Confusion, language: Language) -> Chart | None:
@@ -173,4 +179,35 @@ def fit(found: RegressionFit, language: Language) -> Chart:
         showlegend=False,
         xaxis=title(say("axis.true", language)),
         yaxis=title(say("axis.predicted", language)),
+    )
+
+
+def gains(lines: Sequence[ComparedLine], language: Language, *, metric: str) -> Chart:
+    """How much better the answers of a run are than each alternative, with intervals."""
+    values = [line.gain for line in lines]
+    dots = go.Scatter(
+        x=floats(values),
+        y=list(range(len(lines))),
+        mode="markers",
+        marker={"size": 9, "color": [GAIN_COLOURS[line.said] for line in lines]},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": floats([line.high - line.gain for line in lines]),
+            "arrayminus": floats([line.gain - line.low for line in lines]),
+            "thickness": 1.5,
+            "width": 4,
+            "color": GREY,
+        },
+        customdata=[number(line.score) for line in lines],
+        hovertemplate="%{x:+.4g} (%{customdata})<extra></extra>",
+    )
+    zero = {"type": "line", "x0": 0, "x1": 0, "xref": "x", "yref": "paper", "y0": 0, "y1": 1}
+    return make_chart(
+        [dots],
+        height_px=70 + 26 * len(lines),
+        showlegend=False,
+        shapes=[{**zero, "line": {"color": GREY, "width": 1.5, "dash": "dot"}}],
+        xaxis={**title(say("axis.gain", language, metric=metric)), "tickformat": "+~g"},
+        yaxis=name_axis_down([getattr(line.label, language) for line in lines], showgrid=True),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from gorae.report.numbers import chart_name, count, plotly_text
+from gorae.report.numbers import Count, chart_name, plotly_text
 from gorae.report.texts import Language, say
 from gorae.report.theme import GREY
 
@@ -98,4 +98,4 @@ def fold_labels(folds: Iterable[Any], language: Language) -> list[str]:
 
 def row_counts(counts: Iterable[Any], language: Language) -> list[str]:
     """Numbers of rows, for hover texts."""
-    return [f"{count(int(n))} {say('axis.rows', language)}" for n in counts]
+    return [say("axis.num_rows", language, count=Count(n)) for n in counts]

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from gorae.report import answer_figures, data_figures, training_figures
+from gorae.report.compared import compared_lines
 from gorae.report.drawing import Chart
+from gorae.report.metric_names import metric_name
 from gorae.report.numbers import plotly_text
 from gorae.report.page import ReportPage
-from gorae.report.texts import Language, metric_name, say
+from gorae.report.texts import Language, say
 
 Charts = Iterator[tuple[str, Chart | None]]
 
@@ -52,6 +54,9 @@ def _of_training(page: ReportPage, language: Language) -> Charts:
             yield "lr", training_figures.lr_curve(curves, language)
     if page.training is not None and page.training.strengths is not None:
         yield "strengths", training_figures.strengths(page.training.strengths, language)
+    if page.compared is not None:
+        lines = compared_lines(page.compared)
+        yield "gains", answer_figures.gains(lines, language, metric=metric)
     if page.folds is not None:
         yield "folds", training_figures.fold_scores(page.folds, language, metric=metric)
 

@@ -58,6 +58,12 @@ def number(value: float) -> str:
     return f"{value:.6f}"
 
 
+def signed(value: float) -> str:
+    """A difference, with its sign: +0.013, −0.0042, 0."""
+    text = number(abs(value))
+    return text if value == 0 or text == "–" else f"{'+' if value > 0 else '−'}{text}"
+
+
 def percent(share: float) -> str:
     """A share from 0 to 1 as per cent, one decimal where it matters."""
     if not math.isfinite(share):
@@ -72,7 +78,20 @@ def percent(share: float) -> str:
 
 def count(value: int) -> str:
     """A whole number with thousands set apart."""
-    return f"{value:,d}"
+    return f"{int(value):,d}"
+
+
+class Count(int):
+    """A number of things, which a text writes with the word that fits it.
+
+    ``{rows:row|rows}`` gives "1 row" or "1,200 rows", ``{rows}`` the number alone.
+    """
+
+    def __format__(self, words: str) -> str:
+        if not words:
+            return count(self)
+        one, _, many = words.partition("|")
+        return f"{count(self)} {one if self == 1 else many}"
 
 
 def duration(seconds: float) -> str:

@@ -1,14 +1,17 @@
 """What a report page holds: one frozen dataclass per section, absent where it is None."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from gorae.data.sources import Task
+from gorae.report.texts import Text
 
+Fit = Literal["overfits", "underfits", "learning", "balanced", "unstable", "unclear"]
 Part = Literal["train", "holdout", "extra", "test"]
 Interval = tuple[float, float]
 
@@ -143,6 +146,35 @@ class TrainingSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """Something to try."""
+
+    setting: str
+    """What to set, as it is written: ``train.epochs = 12``."""
+    why: Text
+    """What it does here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Whether a run learned too much by heart or too little; see ``diagnose``."""
+
+    fit: Fit
+    evidence: tuple[Text, ...]
+    """What it is concluded from, in sentences with numbers."""
+    remedies: tuple[Remedy, ...] = ()
+    """The most promising first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferAdvice:
+    """What the rule of thumb of transfer learning says of these data."""
+
+    sentence: Text
+    reason: Text
+
+
+@dataclass(frozen=True, kw_only=True)
 class Confusion:
     """How often each true class (row) was called each class (column)."""
 
@@ -233,6 +265,9 @@ class Provenance:
     """Text of run.toml."""
     environment: tuple[tuple[str, str], ...] = ()
     """Names and values: versions, machine, hashes."""
+    arithmetic: Mapping[str, Any] | None = None
+    """What was chosen for computing: ``choices.arithmetic`` of run.toml; None where nothing was
+    computed."""
     commands: tuple[str, ...] = ()
     """Commands that make this run again, one per line."""
 
@@ -245,8 +280,15 @@ class ReportPage:
     data: DataSummary | None = None
     split: SplitSummary | None = None
     training: TrainingSummary | None = None
+    diagnosis: Diagnosis | None = None
+    """None where nothing was trained."""
+    advice: TransferAdvice | None = None
     folds: pd.DataFrame | None = None
     """Columns ``fold`` (name), ``score``, ``num_rows``: one line per trained fold."""
+    compared: pd.DataFrame | None = None
+    """Columns ``what`` (view, without view, checkpoint, vote, equal weights, run), ``name``,
+    ``score``, ``gain`` (how much better the answers of this run are; above 0 is better
+    whatever the metric's direction), ``low`` and ``high`` (its 95 % interval, or NaN)."""
     summaries: Summaries | None = None
     errors: tuple[ErrorPicture, ...] = ()
     """Surest mistakes first; see ``confident_errors``."""

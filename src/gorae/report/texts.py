@@ -18,32 +18,6 @@ def say(key: str, language: Language, **values: object) -> str:
     return str(getattr(TEXTS[key], language)).format(**values)
 
 
-METRIC_NAMES: dict[str, Text] = {
-    "accuracy": Text("Accuracy", "정확도"),
-    "macro_f1": Text("Macro F1", "매크로 F1"),
-    "micro_f1": Text("Micro F1", "마이크로 F1"),
-    "f_beta": Text("F-beta", "F-베타"),
-    "balanced_accuracy": Text("Balanced accuracy", "균형 정확도"),
-    "mcc": Text("Matthews correlation", "매튜스 상관계수"),
-    "qwk": Text("Quadratic weighted kappa", "이차 가중 카파"),
-    "log_loss": Text("Log loss", "로그 손실"),
-    "roc_auc": Text("ROC AUC", "ROC AUC"),
-    "roc_auc_macro": Text("Macro ROC AUC", "매크로 ROC AUC"),
-    "partial_auc": Text("Partial AUC", "부분 AUC"),
-    "probabilistic_f_beta": Text("Probabilistic F-beta", "확률 F-베타"),
-    "map_at_k": Text("MAP@k", "MAP@k"),
-    "top_k_accuracy": Text("Top-k accuracy", "상위 k 정확도"),
-    "mae": Text("Mean absolute error", "평균 절대 오차"),
-    "rmse": Text("Root mean squared error", "평균 제곱근 오차"),
-    "weighted_multi_task": Text("Weighted multi-task score", "가중 다중 과제 점수"),
-}
-
-
-def metric_name(metric: str) -> Text:
-    """The metric as it is read; a user's own keeps its name."""
-    return METRIC_NAMES.get(metric, Text(metric, metric))
-
-
 TEXTS: dict[str, Text] = {
     # Page
     "page.title": Text("Run report", "실행 보고서"),
@@ -51,7 +25,9 @@ TEXTS: dict[str, Text] = {
         "The charts of this page need JavaScript; tables and numbers are shown without it.",
         "차트를 보려면 자바스크립트가 필요합니다. 표와 숫자는 그대로 표시됩니다.",
     ),
-    "page.more_rows": Text("{count} more are not shown.", "나머지 {count}개는 생략했습니다."),
+    "page.more_rows": Text(
+        "{count:more is|more are} not shown.", "나머지 {count}개는 생략했습니다."
+    ),
     "page.sort_hint": Text(
         "Click a column head to sort.", "열 제목을 누르면 그 열로 정렬합니다."
     ),
@@ -86,14 +62,14 @@ TEXTS: dict[str, Text] = {
     ),
     "headline.folds": Text("Mean of the folds", "폴드 평균"),
     "headline.folds_help": Text(
-        "± standard deviation, {count} folds", "± 표준편차, 폴드 {count}개"
+        "± standard deviation, {count:fold|folds}", "± 표준편차, 폴드 {count}개"
     ),
     "headline.baseline": Text("Without looking", "사진을 보지 않을 때"),
     "headline.baseline_help": Text(
         "the best answer that looks at no picture", "사진을 보지 않고 낼 수 있는 최선의 점수"
     ),
-    "headline.rows": Text("{count} rows scored", "채점한 행 {count}개"),
-    "headline.models": Text("{count} trained models", "학습한 모델 {count}개"),
+    "headline.rows": Text("{count:row|rows} scored", "채점한 행 {count}개"),
+    "headline.models": Text("{count:trained model|trained models}", "학습한 모델 {count}개"),
     "headline.run": Text("Run", "실행"),
     "headline.metric": Text("Metric", "평가 지표"),
     "headline.model": Text("Model", "모델"),
@@ -111,7 +87,7 @@ TEXTS: dict[str, Text] = {
     ),
     "verdict.broken": Text("Do not send this submission", "이 파일은 제출하지 마세요"),
     "verdict.score": Text(
-        "On {rows} rows it had never seen, the model scored {score} ({metric}).",
+        "On {rows:row|rows} it had never seen, the model scored {score} ({metric}).",
         "한 번도 보지 않은 {rows}개 행에서 얻은 점수는 {score}({metric})입니다.",
     ),
     "verdict.baseline": Text(
@@ -123,15 +99,15 @@ TEXTS: dict[str, Text] = {
         "테스트에서는 {low}에서 {high} 사이를 기대하세요.",
     ),
     "verdict.mistake": Text(
-        "Its most frequent mistake: {true} is called {predicted} ({count} times).",
+        "Its most frequent mistake: {true} is called {predicted} ({count:time|times}).",
         "가장 잦은 실수: 정답 ‘{true}’ → 예측 ‘{predicted}’ ({count}번).",
     ),
     "verdict.weakest": Text(
-        "The class it knows least is {name} (F1 {f1}, {support} rows).",
+        "The class it knows least is {name} (F1 {f1}, {support:row|rows}).",
         "가장 약한 클래스: ‘{name}’(F1 {f1}, {support}개 행).",
     ),
     "verdict.checked": Text(
-        "The submission has {rows} rows and passed all its checks.",
+        "The submission has {rows:row|rows} and passed all its checks.",
         "제출 파일은 {rows}개 행이며 모든 검사를 통과했습니다.",
     ),
     "verdict.failed": Text(
@@ -139,7 +115,7 @@ TEXTS: dict[str, Text] = {
         "제출 파일이 검사 {count}개에서 실패했습니다.",
     ),
     "verdict.fallback": Text(
-        "{count} test rows have no readable picture and carry a fallback answer.",
+        "A fallback answer stands in {count:test row|test rows} without a readable picture.",
         "테스트 {count}개 행은 읽을 수 있는 사진이 없어 대체 답을 넣었습니다.",
     ),
     # Data
@@ -154,7 +130,8 @@ TEXTS: dict[str, Text] = {
     "data.samples": Text("What the pictures look like", "사진 예시"),
     "data.duplicates": Text("Equal pictures", "같은 사진"),
     "data.duplicates_help": Text(
-        "{sets} sets of equal pictures, {images} pictures in all. A set never crosses folds.",
+        "{sets:set|sets} of equal pictures, {images:picture|pictures} in all. A set never "
+        "crosses folds.",
         "같은 사진 {sets}묶음, 모두 {images}장. 한 묶음은 같은 폴드에 둡니다.",
     ),
     "data.quarantined": Text("Pictures that cannot be read", "읽을 수 없는 사진"),
@@ -174,6 +151,53 @@ TEXTS: dict[str, Text] = {
     "split.name": Text("Split contract", "분할 해시"),
     # Training
     "training": Text("Training", "학습"),
+    "fit.overfits": Text(
+        "It overfits: what it learned helps with new pictures only in part.",
+        "과적합입니다. 배운 것이 새 사진에는 일부만 통합니다.",
+    ),
+    "fit.underfits": Text(
+        "It underfits: it learned too little.", "과소적합입니다. 배운 것이 너무 적습니다."
+    ),
+    "fit.learning": Text(
+        "It was still learning when the training ended.", "아직 배우는 중에 학습이 끝났습니다."
+    ),
+    "fit.balanced": Text("It neither over- nor underfits.", "과적합도 과소적합도 아닙니다."),
+    "fit.unstable": Text(
+        "The folds differ more than chance explains.", "폴드 사이의 차이가 우연보다 큽니다."
+    ),
+    "fit.unclear": Text(
+        "Whether it over- or underfits cannot be told.", "과적합인지 판단할 수 없습니다."
+    ),
+    "training.try": Text("What to try, one at a time", "시도해 볼 것(한 번에 하나씩)"),
+    "training.try_help": Text(
+        "Give it with --set; the same folds make the scores comparable (gorae board).",
+        "--set으로 바꿉니다. 폴드가 같으므로 점수를 비교할 수 있습니다(gorae board).",
+    ),
+    "training.advice": Text(
+        "Classifier only, or fine-tune?", "분류기만 학습할까, 미세 조정할까?"
+    ),
+    # Parts of the answer
+    "compared": Text("What each part adds", "각 부분의 기여"),
+    "compared.help": Text(
+        "The answers of this run beside other ways to join the same models, on the same "
+        "out-of-fold rows. Where the interval holds 0 the difference may be chance; to take "
+        "the best line afterwards would flatter the score.",
+        "같은 OOF 행에서 같은 모델을 다르게 합친 답과 비교했습니다. 구간에 0이 들어 있으면 "
+        "우연일 수 있고, 여기서 가장 좋은 줄을 고르면 점수가 부풀려집니다.",
+    ),
+    "compared.other": Text("Instead", "다른 방법"),
+    "compared.gain": Text("This run is better by", "이 실행이 나은 정도"),
+    "compared.interval": Text("95% interval", "95% 구간"),
+    "compared.said": Text("Says", "판정"),
+    "compared.better": Text("adds", "도움 됨"),
+    "compared.worse": Text("harms", "해로움"),
+    "compared.same": Text("no clear difference", "차이 불분명"),
+    "compared.view": Text("view {name} alone", "뷰 {name}만"),
+    "compared.without_view": Text("without view {name}", "뷰 {name} 제외"),
+    "compared.checkpoint": Text("checkpoint of rank {name} alone", "{name}위 체크포인트만"),
+    "compared.vote": Text("{name} vote", "{name} 투표"),
+    "compared.equal_weights": Text("{name} vote, equal weights", "{name} 투표, 같은 가중치"),
+    "compared.run": Text("run {name} alone", "실행 {name}만"),
     # Scores
     "scores": Text("Scores", "점수"),
     "scores.fold": Text("Fold", "폴드"),
@@ -232,6 +256,21 @@ TEXTS: dict[str, Text] = {
     "provenance.reproduce": Text("Make it again", "다시 만들기"),
     "provenance.settings": Text("Settings (run.toml)", "설정(run.toml)"),
     "provenance.environment": Text("Environment", "환경"),
+    "computed": Text("How it was computed", "계산 방법"),
+    "computed.device": Text("Device", "장치"),
+    "computed.precision": Text("Number format", "수 형식"),
+    "computed.layout": Text("Memory layout", "메모리 배치"),
+    "computed.channels_last": Text("channels last", "채널 마지막"),
+    "computed.channels_first": Text("channels first", "채널 먼저"),
+    "computed.compile": Text("Compiled for training", "학습 컴파일"),
+    "computed.predict_compile": Text("Compiled for prediction", "예측 컴파일"),
+    "computed.threads": Text("Threads", "스레드"),
+    "computed.workers": Text("Processes that prepare batches", "배치 준비 프로세스"),
+    "computed.origin": Text("Chosen", "선택 근거"),
+    "computed.speed": Text("Measured: {name}", "측정: {name}"),
+    "computed.images_per_s": Text("{speed} images/s", "초당 {speed}장"),
+    "yes": Text("yes", "예"),
+    "no": Text("no", "아니요"),
     # Charts
     "chart.class_counts": Text("Rows per class", "클래스별 행 수"),
     "chart.class_counts.help": Text("", ""),
@@ -270,6 +309,11 @@ TEXTS: dict[str, Text] = {
         "worth a look.",
         "선과 띠: 폴드 평균 ± 표준편차. 혼자 멀리 떨어진 폴드는 살펴볼 만합니다.",
     ),
+    "chart.gains": Text("This run against each", "각각과의 비교"),
+    "chart.gains.help": Text(
+        "Right of the line this run is better; bars are 95% intervals of the difference.",
+        "선 오른쪽이면 이 실행이 낫습니다. 막대는 차이의 95% 구간입니다.",
+    ),
     "chart.confusion": Text("Confusion matrix", "혼동 행렬"),
     "chart.confusion.help": Text(
         "A row is a true class, a column the answer. Stronger colour: a larger "
@@ -305,6 +349,7 @@ TEXTS: dict[str, Text] = {
         "테스트 예측이 OOF 예측과 크게 다르면 테스트 데이터가 다르거나 무언가 잘못된 것입니다.",
     ),
     "axis.rows": Text("rows", "행"),
+    "axis.num_rows": Text("{count:row|rows}", "{count}행"),
     "axis.width": Text("width in pixels", "너비(픽셀)"),
     "axis.height": Text("height in pixels", "높이(픽셀)"),
     "axis.pictures": Text("pictures", "사진"),
@@ -314,6 +359,7 @@ TEXTS: dict[str, Text] = {
     "axis.fold": Text("fold {name}", "폴드 {name}"),
     "axis.strength": Text("strength (larger: less regularised)", "강도(클수록 규제 약함)"),
     "axis.inner_score": Text("score inside the train part", "학습 부분 내 점수"),
+    "axis.gain": Text("better by ({metric})", "나은 정도({metric})"),
     "axis.class_rank": Text("classes, most frequent first", "클래스(많은 순)"),
     "axis.true": Text("true", "정답"),
     "axis.predicted": Text("answered", "예측"),

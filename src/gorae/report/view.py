@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gorae.report import numbers
+from gorae.report.compared import ComparedLine, compared_lines
+from gorae.report.metric_names import metric_name
 from gorae.report.page import DataSummary, ReportPage
 from gorae.report.summaries import confused_pairs
-from gorae.report.texts import Text, metric_name
+from gorae.report.texts import TEXTS, Text
 
 NUM_PAIRS = 10
 
@@ -32,6 +34,9 @@ class View:
     count_columns: dict[str, str]
     usual_scores: tuple[tuple[Text, str], ...]
     duplicate_sets: int
+    compared: tuple[ComparedLine, ...]
+    computed: tuple[tuple[Text, Text], ...]
+    """How the numbers were computed: label and value."""
     titles: dict[str, str]
     """Sections that are there, in order: anchor -> key of the title."""
 
@@ -57,6 +62,8 @@ def build_view(page: ReportPage) -> View:
             (metric_name(name), numbers.number(score))
             for name, score in (summaries.scores if summaries is not None else ())
         ),
+        compared=compared_lines(page.compared),
+        computed=_computed(page),
         duplicate_sets=0 if duplicates is None else int(duplicates["set"].nunique()),
         titles=_titles(page),
     )
@@ -84,16 +91,50 @@ def _data_facts(data: DataSummary) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
+def _computed(page: ReportPage) -> tuple[tuple[Text, Text], ...]:
+    chosen = page.provenance.arithmetic if page.provenance is not None else None
+    if chosen is None:
+        return ()
+
+    def plain(value: object) -> Text:
+        return Text(str(value), str(value))
+
+    shown = {
+        "device": ", ".join(chosen.get("devices", [chosen["device"]])),
+        "precision": chosen["precision"],
+        "layout": TEXTS[f"computed.channels_{'last' if chosen['channels_last'] else 'first'}"],
+        "compile": TEXTS["yes" if chosen["compile"] else "no"],
+        "predict_compile": TEXTS["yes" if chosen["predict_compile"] else "no"],
+        "threads": chosen["threads"],
+        "workers": chosen["workers"],
+        "origin": chosen["origin"],
+    }
+    lines = [
+        (TEXTS[f"computed.{key}"], value if isinstance(value, Text) else plain(value))
+        for key, value in shown.items()
+    ]
+    for name, speed in chosen.get("images_per_s", {}).items():
+        label, value = TEXTS["computed.speed"], TEXTS["computed.images_per_s"]
+        lines.append(
+            (
+                Text(label.en.format(name=name), label.ko.format(name=name)),
+                Text(value.en.format(speed=speed), value.ko.format(speed=speed)),
+            )
+        )
+    return tuple(lines)
+
+
 def _titles(page: ReportPage) -> dict[str, str]:
     found = page.summaries
-    has_training = page.training is not None and (
+    has_curves = page.training is not None and (
         page.training.curves is not None or page.training.strengths is not None
     )
     there = {
         "data": page.data is not None,
         "split": page.split is not None,
-        "training": has_training,
+        "training": has_curves or page.diagnosis is not None or page.advice is not None,
         "scores": page.folds is not None or (found is not None and bool(found.scores)),
+        "compared": page.compared is not None,
         "answers": found is not None
         and not (
             found.confusion is None and found.per_class is None and found.regression is None

@@ -26,9 +26,9 @@ from gorae.files import (
     sha256_file,
     write_json,
 )
-from gorae.training.losses import TargetScale
+from gorae.training.outputs import OutputForm
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Checkpoint:
     """Name of the metric."""
     valid_loss: float | None
     """Mean loss on the validation part."""
-    target: TargetScale
-    """What a regression's outputs are multiplied by and moved to."""
+    form: OutputForm
+    """How outputs become values."""
     identity: Mapping[str, Any] = field(default_factory=dict)
     """What the caller wants kept with the weights: model, classes, pixels, split."""
 
@@ -91,7 +91,7 @@ def read_checkpoints(folder: Path) -> tuple[list[Checkpoint], tuple[str, ...]]:
 def checkpoint_of(record: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint a sidecar, or an entry of a training state, describes."""
     values = {name: record[name] for name in Checkpoint.__dataclass_fields__}
-    return Checkpoint(**{**values, "target": TargetScale(**values["target"])})
+    return Checkpoint(**{**values, "form": OutputForm(**values["form"])})
 
 
 def load_checkpoint(folder: Path, checkpoint: Checkpoint, model: nn.Module) -> None:

@@ -7,36 +7,33 @@ goes on from a state on disk cannot be told from one that was never stopped.
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import BatchSampler, SequentialSampler
+from torch.utils.data import BatchSampler
 
 from gorae.data.dataset import EpochBatches
-from gorae.errors import ConfigError, DataError, ResourceError
+from gorae.errors import ConfigError, DataError
 from gorae.files import read_json, sweep_temporaries, write_json
+from gorae.training.average import start_average
 from gorae.training.checkpoint import Checkpoint
 from gorae.training.evaluate import place
-from gorae.training.feed import open_feed
-from gorae.training.loop import (
-    NotFiniteError,
-    Trainer,
-    finish_epoch,
-    history_frame,
-    save_state,
-    train_epoch,
-)
-from gorae.training.losses import encode_truth, fit_target_scale
-from gorae.training.optim import build_adamw
+from gorae.training.feed import choose_workers, open_feed
+from gorae.training.group import Group
+from gorae.training.loop import finish_epoch, history_frame, train_epoch
+from gorae.training.losses import build_objective, encode_truth
+from gorae.training.optim import build_optimizer
 from gorae.training.plan import Control, FitPlan, FoldData, Stopped, training_key
+from gorae.training.quarantine import Quarantine
 from gorae.training.state import Progress, progress_of, read_state, require_same_key
+from gorae.training.trainer import NotFiniteError, Trainer, save_state
 
 # TRUST R6.
 MAX_RELOADS = 2
@@ -76,7 +73,7 @@ def fit_fold(
         data: Images, targets and metric.
         plan: The numbers of the training.
         folder: Belongs to this training alone.
-        control: Workers, deadline, stop and progress.
+        control: Workers, processes, deadline, stop and progress.
 
     Raises:
         Interrupted: ``control.should_stop`` said so; the state is on disk.
@@ -88,62 +85,55 @@ def fit_fold(
         StorageError: The disk is full, or no state on it is whole.
     """
     control = control or Control()
-    key = training_key(data, plan)
+    key = training_key(data, plan, control.group)
     finished = _read_result(folder, key)
     if finished is not None:
         return finished
-    _check_trainable(model, data, plan)
-    # What a kill left half written.
-    sweep_temporaries(folder)
+    _check_trainable(model, data, plan, control.group)
+    if control.group.is_first:
+        # What a kill left half written.
+        sweep_temporaries(folder)
+    control.group.wait()
     device = torch.device(plan.arithmetic.device)
     notes: list[str] = []
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        _memory_message(plan),
-    ):
-        trainer = _build_trainer(
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        trainer = build_trainer(
             model, data, plan=plan, folder=folder, control=control, notes=notes
         )
-        progress, stopped = _train(trainer, _begin(trainer))
-    if progress.skipped_in_all:
+        begun = _begin(trainer)
+        progress, stopped = _train(trainer, begun)
+    if begun.left_out:
+        # What the feed said of them was lost with the process that was stopped.
+        names = ", ".join(data.train_ids[index] for index in begun.left_out)
+        notes.append(f"{names}: left out before the last stop, and so from then on.")
+    if progress.skipped_in_all and control.group.is_first:
         notes.append(
             f"{progress.skipped_in_all} steps were skipped: their loss was not finite."
         )
-    progress = replace(progress, notes=(*progress.notes, *notes))
+    progress = replace(progress, notes=(*progress.notes, *control.group.texts(notes)))
     return _write_result(trainer, progress, stopped)
 
 
-def _check_trainable(model: nn.Module, data: FoldData, plan: FitPlan) -> None:
-    if len(data.train) < 2:
+def _check_trainable(model: nn.Module, data: FoldData, plan: FitPlan, group: Group) -> None:
+    least = max(2, group.size)
+    if len(data.train) < least:
         raise DataError(
-            f"The train part of this fold has {len(data.train)} image(s); training needs 2 "
-            "or more. Use fewer folds or add pictures."
+            f"The train part of this fold has {len(data.train)} image(s); training needs "
+            f"{least} or more. Use fewer folds or add pictures."
         )
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
-    if plan.batch_size == 1 and has_batch_norm:
+    least = (2 if has_batch_norm else 1) * group.size
+    if plan.batch_size < least:
+        why = "its batch normalisation compares the images of a batch"
+        if group.size > 1:
+            why = f"each of {group.size} processes needs {least // group.size} image(s) of it"
         raise ConfigError(
-            "train.batch_size = 1 cannot train this network: its batch normalisation "
-            "compares the images of a batch. Set train.batch_size to 2 or more."
+            f"train.batch_size = {plan.batch_size} cannot train this network: {why}. Set "
+            f"train.batch_size to {least} or more."
         )
 
 
-@contextmanager
-def _memory_message(plan: FitPlan) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        # On the CPU torch has no class of its own for it.
-        if not is_memory and "DefaultCPUAllocator" not in str(error):
-            raise
-        raise ResourceError(
-            f"Memory ran out while training with batches of {plan.batch_size} images on "
-            f"{plan.arithmetic.device}. Lower train.batch_size or pixels.input_size, or close "
-            "other programs; the same command then goes on."
-        ) from error
-
-
-def _build_trainer(
+def build_trainer(
     model: nn.Module,
     data: FoldData,
     *,
@@ -154,44 +144,85 @@ def _build_trainer(
 ) -> Trainer:
     """Place the model and open the feeds, which add to ``notes`` as they work."""
     place(model, plan.arithmetic)
-    target = fit_target_scale(data.train_truth, task=data.task)
-    truth = encode_truth(data.train_truth, task=data.task, target=target)
-    keys = EpochBatches(len(data.train), batch_size=plan.batch_size, seed=plan.seed)
+    group, device = control.group, plan.arithmetic.device
+    group.share(model)
+    objective = build_objective(
+        plan.loss, data.train_truth, task=data.task, num_classes=data.num_classes
+    )
+    keys = EpochBatches(
+        len(data.train),
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        sampling=data.sampling,
+        rank=group.rank,
+        size=group.size,
+    )
+    quarantine = Quarantine(data.train_ids)
     feeding: dict[str, Any] = {
-        "workers": control.workers,
-        "pin_memory": plan.arithmetic.device.startswith("cuda"),
+        "workers": _workers(data, plan, control, notes),
+        "pin_memory": device.startswith("cuda")
+        if control.pin_memory is None
+        else control.pin_memory,
         "on_note": notes.append,
     }
     read_valid = None
     if data.valid is not None:
-        in_order = SequentialSampler(range(len(data.valid)))
-        valid_keys = BatchSampler(in_order, plan.batch_size, drop_last=False)
+        shown = range(group.rank, len(data.valid), group.size)
+        valid_keys = BatchSampler(shown, plan.batch_size, drop_last=False)
         read_valid = open_feed(data.valid, valid_keys, **feeding)
-    optimizer = build_adamw(
-        model, lr=plan.lr, backbone_lr=plan.backbone_lr, weight_decay=plan.weight_decay
-    )
+    keeps_average = plan.ema_decay is not None or plan.course.swa_epochs > 0
     return Trainer(
         model=model,
-        optimizer=optimizer,
+        network=cast(nn.Module, torch.compile(model)) if plan.arithmetic.compile else model,
+        average=start_average(model) if keeps_average else None,
+        optimizer=build_optimizer(model, plan.optim),
+        objective=objective,
         data=data,
         plan=plan,
         control=control,
         folder=folder,
-        key=training_key(data, plan),
-        truth=truth.to(plan.arithmetic.device),
-        target=target,
+        key=training_key(data, plan, group),
+        truth=encode_truth(data.train_truth, form=objective.form).to(device),
+        weights=_weights(data, device),
         keys=keys,
-        steps_per_epoch=len(keys.indices()),
-        read_train=open_feed(data.train, keys, **feeding),
+        quarantine=quarantine,
+        read_train=open_feed(data.train, keys, quarantine=quarantine, **feeding),
         read_valid=read_valid,
     )
 
 
+def _workers(data: FoldData, plan: FitPlan, control: Control, notes: list[str]) -> int:
+    """Those asked for, or as many as the shared memory has room for."""
+    shown = plan.batch_size * (2 if data.sampling.partners is not None else 1)
+    side = data.largest_side or data.spec.input_size
+    batch_bytes = 3 * side**2 * (shown + 1)
+    workers, note = choose_workers(control.workers, batch_bytes=batch_bytes)
+    notes += [note] if note else []
+    return workers
+
+
+def _weights(data: FoldData, device: str) -> Tensor | None:
+    if data.train_weights is None:
+        return None
+    # With mean 1 they leave the learning rate its meaning.
+    shares = data.train_weights / data.train_weights.mean()
+    return torch.from_numpy(shares.astype(np.float32)).to(device)
+
+
 def _begin(trainer: Trainer) -> Progress:
     """The progress found on disk, or that before the first step, written."""
-    found = read_state(trainer.states, trainer.model, trainer.optimizer, key=trainer.key)
+    found = read_state(
+        trainer.states,
+        trainer.model,
+        trainer.optimizer,
+        average=trainer.average,
+        key=trainer.key,
+    )
+    # None may read what the first is about to write.
+    trainer.group.wait()
     if found is not None:
         progress, state_notes = found
+        trainer.quarantine.indices.update(progress.left_out)
         return replace(progress, notes=progress.notes + state_notes)
     size, num_images = trainer.plan.batch_size, len(trainer.data.train)
     notes: tuple[str, ...] = ()
@@ -208,8 +239,8 @@ def _begin(trainer: Trainer) -> Progress:
 
 def _train(trainer: Trainer, progress: Progress) -> tuple[Progress, Stopped]:
     """Train to the end, set back to the last state when numbers are not finite."""
-    plan = trainer.plan
-    while progress.epoch < plan.epochs:
+    plan, last = trainer.plan, trainer.plan.course.all_epochs
+    while progress.epoch < last:
         started, images_before = time.monotonic(), progress.images
         try:
             progress, is_cut = train_epoch(trainer, progress)
@@ -221,7 +252,7 @@ def _train(trainer: Trainer, progress: Progress) -> tuple[Progress, Stopped]:
                 progress,
                 started=started,
                 images_per_s=speed,
-                is_last=is_cut or progress.epoch + 1 == plan.epochs,
+                is_last=is_cut or progress.epoch + 1 == last,
             )
         except NotFiniteError as failure:
             progress = _set_back(trainer, progress.reloads + 1, failure)
@@ -243,19 +274,21 @@ def _set_back(trainer: Trainer, reloads: int, failure: NotFiniteError) -> Progre
     """
     if reloads > MAX_RELOADS:
         images_path = trainer.folder / "not_finite.json"
-        write_json(images_path, {"where": failure.where, "images": failure.image_ids})
+        if trainer.group.is_first:
+            write_json(images_path, {"where": failure.where, "images": failure.image_ids})
         shown = ", ".join(failure.image_ids[:5]) or "none: the weights themselves overflowed"
         raise DataError(
             f"Numbers are no longer finite ({failure.where}), even at "
             f"1/{2**MAX_RELOADS} of the learning rate. Pictures of that batch: {shown} "
-            f"(all in {images_path}). Lower train.lr, now {trainer.plan.lr:g}, and look at "
-            "these pictures and their labels."
+            f"(all in {images_path}). Lower train.lr, now {trainer.plan.optim.lr:g}, and look "
+            "at these pictures and their labels."
         )
     # Not to where an interruption happened to write one: that would change the result.
     found = read_state(
         trainer.states,
         trainer.model,
         trainer.optimizer,
+        average=trainer.average,
         key=trainer.key,
         only_whole_epochs=True,
     )
@@ -270,8 +303,10 @@ def _set_back(trainer: Trainer, reloads: int, failure: NotFiniteError) -> Progre
 
 def _write_result(trainer: Trainer, progress: Progress, stopped: Stopped) -> FoldResult:
     record = {"key": trainer.key, "progress": asdict(progress), "stopped": stopped}
-    write_json(trainer.folder / "fit.json", record)
-    shutil.rmtree(trainer.states, ignore_errors=True)
+    if trainer.group.is_first:
+        write_json(trainer.folder / "fit.json", record)
+        shutil.rmtree(trainer.states, ignore_errors=True)
+    trainer.group.wait()
     return _result_of(progress, stopped)
 
 

@@ -43,10 +43,20 @@ class Progress:
     """Steps skipped since the beginning."""
     reloads: int = 0
     """Times the training was set back because of that."""
+    splits: int = 1
+    """Parts a batch is computed in, so that memory suffices."""
+    averaged: int = 0
+    """Weights taken into the average."""
+    loss_scale: float = 2.0**16
+    """What losses are multiplied by in fp16."""
+    good_steps: int = 0
+    """Steps since that scale was changed."""
     best: tuple[Checkpoint, ...] = ()
     """Checkpoints kept, best first."""
     history: tuple[HistoryRow, ...] = ()
     """One row per epoch."""
+    left_out: tuple[int, ...] = ()
+    """Indices of train images that ended the process that read them, in order."""
     notes: tuple[str, ...] = ()
     """What the user should know of this training."""
 
@@ -64,6 +74,7 @@ def progress_of(record: Mapping[str, Any]) -> Progress:
             **values,
             "best": tuple(checkpoint_of(entry) for entry in values["best"]),
             "history": tuple(values["history"]),
+            "left_out": tuple(values["left_out"]),
             "notes": tuple(values["notes"]),
         }
     )
@@ -74,6 +85,7 @@ def write_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
+    average: nn.Module | None,
     progress: Progress,
     key: Mapping[str, Any],
 ) -> None:
@@ -83,6 +95,7 @@ def write_state(
         folder: Holds the states of one training and nothing else.
         model: Its weights and buffers.
         optimizer: Its moments, by parameter name.
+        average: The average of its weights, where one is kept.
         progress: How far it is.
         key: What the training is made of; a resume must agree with it.
 
@@ -90,13 +103,27 @@ def write_state(
         StorageError: The disk is full or not writable.
     """
     name = f"state-{progress.epoch:04d}-{progress.batch:08d}"
-    tensors = {f"model.{name_}": value for name_, value in model.state_dict().items()}
+    tensors = _prefixed("model.", model)
+    if average is not None:
+        tensors |= _prefixed("average.", average)
     tensors |= optimizer_tensors(optimizer)
     write_tensors(folder, name, tensors, record={"progress": asdict(progress), "key": key})
     whole_epochs = state_names(folder, only_whole_epochs=True)
     kept = {name, *whole_epochs[-KEPT_WHOLE_EPOCHS:]}
     for old in set(state_names(folder)) - kept:
         remove_tensors(folder, old)
+
+
+def _prefixed(prefix: str, model: nn.Module) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in model.state_dict().items()}
+
+
+def _without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def state_names(folder: Path, *, only_whole_epochs: bool = False) -> list[str]:
@@ -110,6 +137,7 @@ def read_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
+    average: nn.Module | None,
     key: Mapping[str, Any],
     only_whole_epochs: bool = False,
 ) -> tuple[Progress, tuple[str, ...]] | None:
@@ -119,6 +147,7 @@ def read_state(
         folder: Where ``write_state`` wrote.
         model: As it was built; changed in place.
         optimizer: Over its parameters; changed in place.
+        average: Of the same make, where an average is kept; changed in place.
         key: What the training at hand is made of.
         only_whole_epochs: Leave out the states an interruption wrote in mid-epoch.
 
@@ -137,12 +166,10 @@ def read_state(
             notes.append(str(error))
             continue
         require_same_key(record["key"], key, folder=folder)
-        weights = {
-            name_.removeprefix("model."): value
-            for name_, value in tensors.items()
-            if name_.startswith("model.")
-        }
-        load_weights(model, weights, source=weights_path(folder, name))
+        source = weights_path(folder, name)
+        load_weights(model, _without_prefix("model.", tensors), source=source)
+        if average is not None:
+            load_weights(average, _without_prefix("average.", tensors), source=source)
         restore_optimizer(optimizer, tensors)
         return progress_of(record["progress"]), tuple(
             f"{note} Went on from {name} instead." for note in notes

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from gorae.augment import crop_box, eval_transform, normalise, train_transform
+from gorae.augment.geometry import crop_box, eval_transform, normalise, train_transform
 from gorae.data.dataset import philox
 from gorae.data.pixels import PixelSpec
 
@@ -67,12 +67,6 @@ def test_extreme_shapes_give_a_square(height: int, width: int) -> None:
     image = random_image(height, width)
     assert eval_transform(image, SPEC).shape == (3, 32, 32)
     assert random_crop(image, philox(0, 0, 0), hflip=0.5).shape == (3, 32, 32)
-
-
-def test_hflip_view_is_the_mirror_image() -> None:
-    image = random_image(50, 70)
-    identity = eval_transform(image, SPEC, view="identity")
-    assert torch.equal(eval_transform(image, SPEC, view="hflip"), identity.flip(2))
 
 
 def test_memory_layout_of_the_stored_image_changes_nothing() -> None:

@@ -6,16 +6,14 @@ batch, on the device of the network. Images are tensors (3, H, W), in any memory
 
 import math
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from gorae.data.pixels import Interpolation, PixelSpec
-
-View = Literal["identity", "hflip"]
 
 INTERPOLATIONS: dict[Interpolation, InterpolationMode] = {
     "bilinear": InterpolationMode.BILINEAR,
@@ -29,22 +27,12 @@ CROP_ATTEMPTS = 10
 MAX_ASPECT = 8
 
 
-def identity(image: torch.Tensor) -> torch.Tensor:
-    """The image as it is."""
-    return image
-
-
 def horizontal_flip(image: torch.Tensor) -> torch.Tensor:
     """The image with left and right exchanged."""
     return image.flip(-1)
 
 
-VIEWS = {"identity": identity, "hflip": horizontal_flip}
-
-
-def eval_transform(
-    image: torch.Tensor, spec: PixelSpec, *, view: View = "identity"
-) -> torch.Tensor:
+def eval_transform(image: torch.Tensor, spec: PixelSpec) -> torch.Tensor:
     """The centre of the image at the network's size, without chance and without squashing.
 
     The short side becomes ``input_size / crop_pct``, then the centre square is cut out.
@@ -52,26 +40,37 @@ def eval_transform(
     Args:
         image: uint8 (3, H, W).
         spec: Size, crop and interpolation of the network.
-        view: What is done to the square at the end.
 
     Returns:
         uint8 (3, S, S) with S = ``spec.input_size``.
     """
+    size, resized = spec.input_size, resize_whole(image, spec)
+    top = (resized.shape[-2] - size) // 2
+    left = (resized.shape[-1] - size) // 2
+    return resized[..., top : top + size, left : left + size].contiguous()
+
+
+def resize_whole(image: torch.Tensor, spec: PixelSpec) -> torch.Tensor:
+    """The whole image, its short side at ``input_size / crop_pct``, never below the input.
+
+    Args:
+        image: uint8 (3, H, W).
+        spec: Size, crop and interpolation of the network.
+
+    Returns:
+        uint8 (3, H', W').
+    """
     image = _without_far_ends(image)
     height, width = image.shape[-2:]
     size = spec.input_size
-    short_side = max(size, round(size / spec.crop_pct))
-    scale = short_side / min(height, width)
-    resized = F.resize(
+    scale = max(size, round(size / spec.crop_pct)) / min(height, width)
+    resized: torch.Tensor = F.resize(
         image,
         [max(size, round(height * scale)), max(size, round(width * scale))],
         interpolation=INTERPOLATIONS[spec.interpolation],
         antialias=True,
     )
-    top = (resized.shape[-2] - size) // 2
-    left = (resized.shape[-1] - size) // 2
-    square = resized[..., top : top + size, left : left + size]
-    return VIEWS[view](square).contiguous()
+    return resized
 
 
 def _without_far_ends(image: torch.Tensor) -> torch.Tensor:
@@ -107,8 +106,18 @@ def train_transform(
     Source: random resized crop of Szegedy et al., 2015, as in torchvision.
     """
     height, width = image.shape[-2:]
-    left, top, right, bottom = crop_box(width, height, scale=scale, ratio=ratio, rng=rng)
-    square = F.resized_crop(
+    box = crop_box(width, height, scale=scale, ratio=ratio, rng=rng)
+    square = resized_box(image, box, spec)
+    flipped = rng.random() < hflip
+    return (horizontal_flip(square) if flipped else square).contiguous()
+
+
+def resized_box(
+    image: torch.Tensor, box: tuple[int, int, int, int], spec: PixelSpec
+) -> torch.Tensor:
+    """What is inside ``box``, at the network's size: uint8 (3, S, S), in any memory layout."""
+    left, top, right, bottom = box
+    square: torch.Tensor = F.resized_crop(
         image,
         top,
         left,
@@ -118,8 +127,7 @@ def train_transform(
         interpolation=INTERPOLATIONS[spec.interpolation],
         antialias=True,
     )
-    flipped = rng.random() < hflip
-    return (horizontal_flip(square) if flipped else square).contiguous()
+    return square
 
 
 def crop_box(
@@ -135,6 +143,18 @@ def crop_box(
     Where no drawn box fits, the largest centred box whose shape is within ``ratio``.
     """
     draws = rng.random((CROP_ATTEMPTS, 4))
+    return drawn_box(width, height, scale=scale, ratio=ratio, draws=draws)
+
+
+def drawn_box(
+    width: int,
+    height: int,
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    draws: NDArray[np.float64],
+) -> tuple[int, int, int, int]:
+    """``crop_box`` of numbers from 0 to 1 drawn beforehand, (attempts, 4)."""
     log_ratio = math.log(ratio[0]), math.log(ratio[1])
     for area_draw, ratio_draw, left_draw, top_draw in draws.tolist():
         area = width * height * (scale[0] + area_draw * (scale[1] - scale[0]))

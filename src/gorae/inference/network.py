@@ -1,0 +1,130 @@
+"""One forward pass, as fast as it gets: batch normalisations folded, layout, compiling."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._inductor import config as inductor
+
+from gorae.data.pixels import PixelSpec
+from gorae.inference.execution import Execution
+from gorae.models.fold import fold_batch_norms
+from gorae.models.network import ImageModel
+from gorae.training.evaluate import Precision, compute_outputs, place
+
+Forward = Callable[[Tensor], Tensor]
+"""uint8 images (B, 3, S, S) to outputs (B, O) float32 on the CPU."""
+
+Run = Callable[[Callable[[], Tensor]], Tensor]
+"""Calls a function, maybe in another thread, and gives its result."""
+
+# Largest change of an output by compiling, relative to the largest output. A compiled network
+# rounds at other places, and bf16 keeps three digits.
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 1e-2}
+
+
+def build_forward(
+    model: ImageModel,
+    spec: PixelSpec,
+    *,
+    execution: Execution,
+    features: bool = False,
+    run: Run | None = None,
+) -> Forward:
+    """A forward pass of ``model`` as it is now; later changes of its weights may be missed.
+
+    Args:
+        model: The network; it is left in evaluation, on the device and in the layout used.
+        spec: Size and normalisation of its input.
+        execution: How passes are run.
+        features: Give the pooled features in place of the outputs.
+        run: Calls a function in a thread like those that will call the pass, where that is
+            not this one: compiled code is made for their number of cores.
+    """
+    place(model, execution.arithmetic)
+    network = fold_batch_norms(model, input_size=spec.input_size)
+    plain = network.features if features else network
+    forward = _as_forward(plain, spec, execution)
+    if not execution.compile:
+        return forward
+    compiled = _compiled(plain, forward, spec=spec, execution=execution, run=run or _run_here)
+    return forward if compiled is None else _in_full_batches(compiled, execution.batch_size)
+
+
+def _run_here(work: Callable[[], Tensor]) -> Tensor:
+    return work()
+
+
+def _as_forward(
+    network: Callable[[Tensor], Tensor], spec: PixelSpec, execution: Execution
+) -> Forward:
+    def forward(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return compute_outputs(
+                network, images, spec=spec, arithmetic=execution.arithmetic
+            ).cpu()
+
+    return forward
+
+
+def _compiled(
+    network: Callable[[Tensor], Tensor],
+    forward: Forward,
+    *,
+    spec: PixelSpec,
+    execution: Execution,
+    run: Run,
+) -> Forward | None:
+    """The pass compiled for batches of one size, or None, and a note, where it cannot be.
+
+    Weights become constants, laid out as the processor wants them. The next checkpoint is
+    compiled anew, but torch finds its machine code on disk: seconds in place of the first
+    one's half minute (docs/log.md).
+    """
+    shape = (execution.batch_size, 3, spec.input_size, spec.input_size)
+    images = torch.randint(
+        0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    expected = run(lambda: forward(images))
+    # Code of the last checkpoint would count towards the few versions torch keeps.
+    torch.compiler.reset()
+    compiled = _as_forward(torch.compile(network, dynamic=False), spec, execution)
+
+    def compile_now() -> Tensor:
+        # As an option of ``torch.compile`` the tracer would not see it, and weights would stay
+        # variables; and it is a thread's own, so it is set in the thread that compiles.
+        with inductor.patch(freezing=True):
+            return compiled(images)
+
+    try:
+        got = run(compile_now)
+    # Whatever a compiler can lack: itself, headers, a place to write, support for a layer.
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        execution.on_note(
+            f"The network could not be compiled and runs as it is: {reason[0]} "
+            "Set predict.compile = false to go without."
+        )
+        return None
+    allowed = TOLERANCE[execution.arithmetic.precision] * expected.abs().max()
+    if not (got - expected).abs().max() <= allowed:
+        execution.on_note(
+            "The compiled network gives other outputs than the network and was not used. "
+            "Set predict.compile = false to go without."
+        )
+        return None
+    return compiled
+
+
+def _in_full_batches(forward: Forward, batch_size: int) -> Forward:
+    """Compiled code is for one size: the last batch is filled up, and the surplus dropped."""
+
+    def padded(images: Tensor) -> Tensor:
+        missing = batch_size - len(images)
+        if not missing:
+            return forward(images)
+        return forward(torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]))[
+            : len(images)
+        ]
+
+    return padded

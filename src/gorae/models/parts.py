@@ -1,0 +1,185 @@
+"""What can be put on a backbone or into it: heads, pooling, a cut at a layer."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gorae.errors import ConfigError
+
+# With weights of this size a new head starts near equal probabilities, and its first
+# gradients do not shake a pretrained backbone.
+HEAD_INIT_STD = 0.001
+
+GEM_START = 3.0
+GEM_FLOOR = 1e-6
+
+
+def build_head(kind: str, *, num_features: int, num_outputs: int) -> nn.Module:
+    """A new head of a kind: ``linear`` or ``coral``."""
+    return HEADS[kind](num_features, num_outputs)
+
+
+def _linear_head(num_features: int, num_outputs: int) -> nn.Linear:
+    linear = nn.Linear(num_features, num_outputs)
+    nn.init.normal_(linear.weight, std=HEAD_INIT_STD)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+class CoralHead(nn.Module):
+    """One number per image, and how far it is above each of the K - 1 thresholds of K ranks.
+
+    All thresholds share the weights, so the outputs of every image are in the same order: no
+    image can be likelier above a high threshold than above a low one. In the beginning all
+    ranks are equally probable.
+
+    Source: Cao et al., 2020 (CORAL).
+    """
+
+    def __init__(self, num_features: int, num_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, num_features))
+        nn.init.normal_(self.weight, std=HEAD_INIT_STD)
+        shares = torch.arange(num_outputs, 0, -1) / (num_outputs + 1)
+        self.bias = nn.Parameter(torch.logit(shares))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of being above each threshold, lowest first (B, K - 1)."""
+        return F.linear(features, self.weight) + self.bias
+
+
+HEADS = {"linear": _linear_head, "coral": CoralHead}
+
+
+class GeneralisedMean(nn.Module):
+    """The mean of a map to the power ``p``: between average (1) and maximum (infinite).
+
+    Values below the floor, negative ones too, count as the floor.
+
+    Source: Radenovic et al., 2019 (GeM).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor([GEM_START]))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, 1, 1) of maps (B, C, H, W)."""
+        # In half precision the powers would overflow.
+        powers = maps.float().clamp(min=GEM_FLOOR).pow(self.p)
+        return powers.mean(dim=(2, 3), keepdim=True).pow(1 / self.p).to(maps.dtype)
+
+
+def use_generalised_mean(backbone: nn.Module, *, name: str) -> None:
+    """Put a ``GeneralisedMean`` where ``backbone`` averages its last maps, in place.
+
+    Raises:
+        ConfigError: It has no average pooling of maps (B, C, H, W) at its end.
+    """
+    places = list(_global_averages(backbone))
+    if not places:
+        raise ConfigError(
+            f'model.pooling = "gem" needs a network that averages maps at its end; {name} does '
+            'not, or does so inside its code. Set model.pooling to "default", or choose a '
+            "convolutional network such as resnet50, efficientnet_b0 or convnext_tiny."
+        )
+    for parent, attribute in places:
+        setattr(parent, attribute, GeneralisedMean())
+
+
+def _global_averages(backbone: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Parent and attribute of timm's pooling, or of torchvision's, a child of the network."""
+    from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
+
+    for module in list(backbone.modules()):
+        if module is backbone or isinstance(module, SelectAdaptivePool2d):
+            for attribute, child in module.named_children():
+                is_average = isinstance(child, nn.AdaptiveAvgPool2d)
+                if is_average and child.output_size in (1, (1, 1)):
+                    yield module, attribute
+
+
+def scale_drop_path(backbone: nn.Module, rate: float) -> None:
+    """Make ``rate`` the highest of torchvision's probabilities to leave a branch out."""
+    from torchvision.ops import StochasticDepth
+
+    layers = [each for each in backbone.modules() if isinstance(each, StochasticDepth)]
+    highest = max((layer.p for layer in layers), default=0.0)
+    for layer in layers:
+        layer.p *= rate / highest if highest else 0.0
+
+
+def has_drop_path(backbone: nn.Module) -> bool:
+    """Whether a branch of timm's or torchvision's can be left out."""
+    from timm.layers.drop import DropPath
+    from torchvision.ops import StochasticDepth
+
+    return any(
+        (isinstance(each, DropPath) and each.drop_prob)
+        or (isinstance(each, StochasticDepth) and each.p)
+        for each in backbone.modules()
+    )
+
+
+class _TakenError(Exception):
+    """Carries a layer's output out of a network whose further layers are not needed."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _take(_module: nn.Module, _inputs: Any, output: Any) -> None:
+    raise _TakenError(output)
+
+
+def cut_at(network: nn.Module, layer: str) -> None:
+    """Let ``network`` end at a layer from now on: read it by ``output_at_cut``.
+
+    Raises:
+        ConfigError: There is no such layer; the nearest names are listed.
+    """
+    names = [name for name, _ in network.named_modules() if name]
+    if layer not in names:
+        near = difflib.get_close_matches(layer, names, n=8, cutoff=0.4)
+        shown = f"Near it: {', '.join(near)}" if near else f"The first: {', '.join(names[:8])}"
+        raise ConfigError(
+            f"model.layer = {layer!r} is no layer of this network. {shown}. `gorae model NAME` "
+            "lists them all."
+        )
+    network.get_submodule(layer).register_forward_hook(_take)
+
+
+def output_at_cut(network: nn.Module, images: Tensor) -> Tensor | None:
+    """What the layer of ``cut_at`` gives, averaged (B, D); None where it is never reached.
+
+    A map (B, C, H, W) is averaged over its places, one with the channels last too: it is
+    known by H = W. Tokens (B, N, C) are averaged.
+
+    Raises:
+        ConfigError: The layer gives something else.
+    """
+    try:
+        network(images)
+    except _TakenError as taken:
+        output = taken.output
+    else:
+        return None
+    if (
+        not isinstance(output, Tensor)
+        or not 2 <= output.ndim <= 4
+        or len(output) != len(images)
+    ):
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ConfigError(
+            f"model.layer gives {shape} of {len(images)} images: no map, tokens or vector of "
+            "each. Name another layer, for example the block this one is in."
+        )
+    if output.ndim == 4:
+        _, first, second, third = output.shape
+        return output.mean(dim=(1, 2) if first == second != third else (2, 3))
+    return output.mean(dim=1) if output.ndim == 3 else output

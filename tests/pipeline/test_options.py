@@ -1,0 +1,220 @@
+"""Every setting changes something: what is trained or predicted, or what its own test shows."""
+
+from pathlib import Path
+
+import pytest
+
+from gorae.config import Recipe, resolve_recipe
+from gorae.config.reading import known_settings
+from gorae.files import sha256_file
+from gorae.pipeline.init import init
+from gorae.pipeline.preprocess import preprocess
+from gorae.pipeline.split import split
+from gorae.pipeline.train import train
+
+BASE = (
+    "model.name=lenet5",
+    "model.weights=none",
+    "pixels.input_size=32",
+    "split.kind=holdout",
+    "train.epochs=2",
+    "train.batch_size=8",
+    "train.precision=fp32",
+    "train.channels_last=true",
+    "train.compile=false",
+    "predict.compile=false",
+    "train.threads=1",
+    "train.workers=0",
+    # All of them: the best may be the first, and what comes later would not be seen.
+    "train.keep_checkpoints=30",
+)
+
+# Each setting, what it is set to, and what must be set for it to have an effect.
+CHANGES: dict[str, tuple[str, ...]] = {
+    "seed": ("seed=1",),
+    "split.holdout_share": ("split.holdout_share=0.4",),
+    "split.seed": ("split.seed=1",),
+    "split.group": ("split.group=false",),
+    "split.stratify": ("split.stratify=false",),
+    "model.name": ("model.name=test_resnet",),
+    "model.kwargs": ("model.kwargs={in_chans=1}",),
+    "model.drop_rate": ("model.drop_rate=0.5",),
+    "model.drop_copies": ("model.drop_copies=4", "model.drop_rate=0.5"),
+    "model.drop_path": ("model.drop_path=0.5", "model.name=test_convnext"),
+    "model.pooling": ("model.pooling=gem", "model.name=test_resnet"),
+    "pixels.input_size": ("pixels.input_size=48",),
+    "pixels.train_size": ("pixels.train_size=24",),
+    "pixels.mean": ("pixels.mean=[0.1, 0.1, 0.1]",),
+    "pixels.std": ("pixels.std=[0.1, 0.1, 0.1]",),
+    "pixels.interpolation": ("pixels.interpolation=bicubic",),
+    "pixels.crop_pct": ("pixels.crop_pct=0.7",),
+    "pixels.stored_short_side": ("pixels.stored_short_side=33",),
+    "augment.policy": ("augment.policy=none",),
+    "augment.center_square": ("augment.center_square=true",),
+    "augment.face_crop": ("augment.face_crop=1",),
+    "augment.scale": ("augment.scale=[0.9, 1]",),
+    "augment.ratio": ("augment.ratio=[1, 1]",),
+    "augment.hflip": ("augment.hflip=0",),
+    "augment.vflip": ("augment.vflip=0.5",),
+    "augment.transpose": ("augment.transpose=0.5",),
+    "augment.rand_ops": ("augment.rand_ops=2",),
+    "augment.rand_magnitude": ("augment.rand_ops=2", "augment.rand_magnitude=20"),
+    "augment.transforms": ('augment.transforms=[{name="RandomGrayscale", p=0.9}]',),
+    "augment.cutout": ("augment.cutout=1",),
+    "augment.cutout_side": ("augment.cutout=1", "augment.cutout_side=0.2"),
+    "augment.erasing": ("augment.erasing=1",),
+    "augment.mixup": ("augment.mixup=1",),
+    "augment.cutmix": ("augment.cutmix=1",),
+    "augment.half_cutmix": ("augment.half_cutmix=1",),
+    "augment.rare_classes": ("augment.half_cutmix=1", 'augment.rare_classes=["원"]'),
+    "augment.mix_share": ("augment.mixup=1", "augment.mix_share=0.3"),
+    "loss.kind": ("loss.kind=focal",),
+    "loss.label_smoothing": ("loss.label_smoothing=0.2",),
+    "loss.smoothing_form": ("loss.label_smoothing=0.2", "loss.smoothing_form=others"),
+    "loss.focal_gamma": ("loss.kind=focal", "loss.focal_gamma=5"),
+    "loss.asymmetric_gammas": ("loss.kind=asymmetric", "loss.asymmetric_gammas=[1, 2]"),
+    "loss.asymmetric_clip": ("loss.kind=asymmetric", "loss.asymmetric_clip=0.2"),
+    "loss.soft_f1_weights": ("loss.kind=soft_f1", "loss.soft_f1_weights=[0.3, 0.7]"),
+    "loss.class_weight_power": ("loss.class_weight_power=1",),
+    "loss.class_weight_cap": ("loss.class_weight_power=1", "loss.class_weight_cap=0.6"),
+    "loss.weight_column": ("loss.weight_column=weight",),
+    "train.epochs": ("train.epochs=3",),
+    "train.batch_size": ("train.batch_size=6",),
+    "train.accumulate": ("train.accumulate=2",),
+    "train.lr": ("train.lr=0.01",),
+    "train.backbone_lr": ("train.backbone_lr=0.0001",),
+    "train.layer_decay": ("train.layer_decay=0.5",),
+    "train.optimizer": ("train.optimizer=sgd",),
+    "train.momentum": ("train.optimizer=momentum", "train.momentum=0.5"),
+    "train.weight_decay": ("train.weight_decay=0.5",),
+    "train.schedule": ("train.schedule=constant",),
+    "train.warmup_epochs": ("train.warmup_epochs=0",),
+    "train.decay_epochs": ("train.schedule=step", "train.decay_epochs=1"),
+    "train.milestones": ("train.schedule=multi_step", "train.milestones=[1]"),
+    "train.decay_factor": (
+        "train.schedule=step",
+        "train.decay_epochs=1",
+        "train.decay_factor=0.5",
+    ),
+    "train.plateau_patience": (
+        "train.schedule=plateau",
+        "train.plateau_patience=1",
+        "train.epochs=6",
+        "train.lr=1e-6",
+    ),
+    "train.restart_epochs": ("train.schedule=cosine_restarts", "train.restart_epochs=1"),
+    "train.restart_factor": (
+        "train.schedule=cosine_restarts",
+        "train.restart_epochs=0.5",
+        "train.restart_factor=2",
+    ),
+    "train.min_lr_share": ("train.min_lr_share=0.5",),
+    "train.freeze": ("train.freeze=backbone",),
+    "train.unfreeze_every": ("train.unfreeze_every=1",),
+    "train.clip_norm": ("train.clip_norm=0.01",),
+    "train.ema": ("train.ema=true",),
+    "train.ema_decay": ("train.ema=true", "train.ema_decay=0.05"),
+    "train.swa_epochs": ("train.swa_epochs=1",),
+    "train.swa_lr_share": ("train.swa_epochs=1", "train.swa_lr_share=1"),
+    "train.progressive": ("train.progressive=[0.5, 1]", "pixels.input_size=64"),
+    "train.fixres_epochs": ("train.fixres_epochs=1",),
+    "train.patience": ("train.patience=1", "train.epochs=20", "train.lr=1e-8"),
+    "train.keep_checkpoints": ("train.keep_checkpoints=1",),
+    "train.shuffle": ("train.shuffle=false",),
+    "train.sampler": ("train.sampler=weighted",),
+    "train.sampler_power": ("train.sampler=weighted", "train.sampler_power=0.2"),
+    "train.drop_last": ("train.drop_last=true", "train.batch_size=7"),
+    "train.batch_hook": ("train.batch_hook=hook.py:darken",),
+    "train.precision": ("train.precision=bf16",),
+    "predict.views": ('predict.views=["identity"]',),
+    "predict.use_checkpoints": ("predict.use_checkpoints=2",),
+}
+
+# What a setting is compared with where it cannot be left out.
+INSTEAD = {"train.milestones": "train.milestones=[0.5]"}
+
+# Not seen in weights or predictions; what each does is shown elsewhere.
+ELSEWHERE = {
+    "name": "tests/pipeline/test_run.py",
+    "refit": "tests/pipeline/test_run.py",
+    "split.kind": "tests/pipeline/test_split.py",
+    "split.num_folds": "tests/pipeline/test_split.py",
+    "split.repeats": "tests/pipeline/test_split.py",
+    "split.stratify_columns": "tests/pipeline/test_split.py",
+    "model.weights": "tests/models/test_load.py",
+    "model.use": "tests/pipeline/test_run.py",
+    "model.class_table": "tests/pipeline/test_as_is.py",
+    "model.layer": "tests/models/test_network.py",
+    "head.kind": "tests/heads/test_heads.py",
+    "head.strengths": "tests/heads/test_heads.py",
+    "head.hidden": "tests/heads/test_heads.py",
+    "loss.smooth_l1_beta": "tests/training/test_losses.py",
+    "train.channels_last": "tests/training/test_calibrate.py",
+    "train.compile": "tests/training/test_calibrate.py",
+    "train.threads": "tests/training/test_calibrate.py",
+    "train.workers": "tests/training/test_feed.py",
+    "train.pin_memory": "tests/training/test_feed.py",
+    "train.checkpoint_gradients": "tests/models/test_network.py",
+    "train.devices": "tests/pipeline/test_network.py",
+    "train.tensorboard": "tests/pipeline/test_curves.py",
+    "predict.vote": "tests/pipeline/test_ensemble.py",
+    "predict.batch_size": "tests/test_inference.py",
+    "predict.compile": "tests/test_inference.py",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import importlib.util
+
+    where = Path(__file__).with_name("conftest.py")
+    spec = importlib.util.spec_from_file_location("drawn", where)
+    assert spec is not None
+    assert spec.loader is not None
+    drawn = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawn)
+    folder = tmp_path_factory.mktemp("options")
+    drawn.write_competition(folder, num_subjects=13, num_test=2)
+    table = folder / "train.csv"
+    header, *lines = table.read_text("utf-8").splitlines()
+    weighted = [f"{line},{1 + place % 3}" for place, line in enumerate(lines)]
+    table.write_text("\n".join([f"{header},weight", *weighted]) + "\n", "utf-8")
+    (folder / "hook.py").write_text("def darken(x, y, step): return x - 0.5, y\n")
+    init(folder)
+    return folder
+
+
+def learned(folder: Path, *changes: str) -> tuple[str, ...]:
+    """What a training leaves behind: hashes of its checkpoints and of its predictions."""
+    keys = {change.split("=")[0] for change in changes}
+    kept = [setting for setting in BASE if setting.split("=")[0] not in keys]
+    recipe = resolve_recipe(preset="standard", overrides=[*kept, *changes])
+    preprocess(folder, recipe=recipe)
+    split(folder, recipe=recipe)
+    member = train(folder, recipe=recipe).run.members()[0]
+    files = [*member.checkpoints.glob("*.safetensors"), *member.path.glob("predictions/*")]
+    return tuple(sorted(f"{path.name} {sha256_file(path)}" for path in files))
+
+
+def test_every_setting_is_looked_at() -> None:
+    assert set(known_settings(Recipe)) ^ {*CHANGES, *ELSEWHERE} == set()
+    root = Path(__file__).parents[2]
+    assert not [test for test in ELSEWHERE.values() if not (root / test).exists()]
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_switching_a_setting_changes_what_is_learned(setting: str, folder: Path) -> None:
+    changes = CHANGES[setting]
+    # Without the setting itself, but with what it needs.
+    needed = [change for change in changes if change.split("=")[0] != setting]
+    needed += [INSTEAD[setting]] if setting in INSTEAD else []
+    assert learned(folder, *changes) != learned(folder, *needed)
+
+
+def test_the_same_settings_learn_the_same(folder: Path) -> None:
+    from shutil import rmtree
+
+    first = learned(folder, "seed=7")
+    runs = folder / ".gorae" / "runs"
+    rmtree(runs)
+    assert learned(folder, "seed=7") == first
