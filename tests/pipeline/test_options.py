@@ -155,7 +155,7 @@ ELSEWHERE = {
     "train.workers": "tests/training/test_feed.py",
     "train.pin_memory": "tests/training/test_feed.py",
     "train.checkpoint_gradients": "tests/models/test_network.py",
-    "train.devices": "tests/pipeline/test_network.py",
+    "train.devices": "tests/pipeline/test_calibration.py",
     "train.tensorboard": "tests/pipeline/test_curves.py",
     "predict.vote": "tests/pipeline/test_ensemble.py",
     "predict.batch_size": "tests/test_inference.py",

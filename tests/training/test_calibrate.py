@@ -124,7 +124,7 @@ def test_the_search_takes_a_small_share_of_the_work(
 
 
 @pytest.mark.parametrize(
-    ("work_s", "spent_s"), [(10, 1), (20, 2), (60, 2), (200, 6), (1000, 10), (10_000, 50)]
+    ("work_s", "spent_s"), [(10, 1.5), (20, 3), (60, 4), (200, 6), (1000, 10), (10_000, 50)]
 )
 def test_a_longer_job_allows_for_a_longer_search(work_s: float, spent_s: float) -> None:
     assert allowed_s(work_s) == pytest.approx(spent_s)

@@ -185,7 +185,7 @@ class TrainSettings(Settings):
     checkpoint_gradients: bool = False
     """Compute activations again in the backward pass: less memory, more time."""
     devices: str = "auto"
-    """``auto``, ``cpu``, ``cuda:1``, or ``cuda:0,2`` for several GPUs in one training, each with
-    a process that ``gorae`` starts by itself."""
+    """``auto``, ``cpu``, ``cuda:1``, or ``cuda:0,2`` for several GPUs in one training, each
+    with a process that ``gorae`` starts by itself."""
     tensorboard: bool = False
     """Write the curves for TensorBoard too (needs the extra ``tensorboard``)."""
