@@ -58,12 +58,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "policy random": ("augment.policy=random",),
     "label smoothing 0.1": ("loss.label_smoothing=0.1",),
     "mixup 0.2": ("augment.mixup=0.2",),
-    "CutMix 1.0": ("augment.cutmix=1.0",),
     "EMA": ("train.ema=true",),
     "FixRes: train at 96, 1 epoch at 128": ("pixels.train_size=96", "train.fixres_epochs=1"),
     "train at 96, test at 128": ("pixels.train_size=96",),
-    "frozen backbone": ("train.freeze=backbone",),
-    "backbone rate = head rate": ("train.backbone_lr=1e-3",),
 }
 
 # Votes over one training of "standard" with more views and checkpoints than it uses.

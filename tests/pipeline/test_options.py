@@ -6,6 +6,7 @@ import pytest
 
 from gorae.config import Recipe, resolve_recipe
 from gorae.config.reading import known_settings
+from gorae.errors import ConfigError
 from gorae.files import sha256_file
 from gorae.pipeline.init import init
 from gorae.pipeline.preprocess import preprocess
@@ -153,7 +154,7 @@ ELSEWHERE = {
     "train.compile": "tests/training/test_calibrate.py",
     "train.threads": "tests/training/test_calibrate.py",
     "train.workers": "tests/training/test_feed.py",
-    "train.pin_memory": "tests/training/test_feed.py",
+    "train.pin_memory": "tests/pipeline/test_options.py",
     "train.checkpoint_gradients": "tests/models/test_network.py",
     "train.devices": "tests/pipeline/test_calibration.py",
     "train.tensorboard": "tests/pipeline/test_curves.py",
@@ -209,6 +210,11 @@ def test_switching_a_setting_changes_what_is_learned(setting: str, folder: Path)
     needed = [change for change in changes if change.split("=")[0] != setting]
     needed += [INSTEAD[setting]] if setting in INSTEAD else []
     assert learned(folder, *changes) != learned(folder, *needed)
+
+
+def test_pinned_memory_without_a_gpu_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="pin_memory = true has no effect here: .* the CPU"):
+        learned(folder, "train.pin_memory=true", "train.devices=cpu")
 
 
 def test_the_same_settings_learn_the_same(folder: Path) -> None:

@@ -40,6 +40,11 @@ FIT_SAMPLE = 512
 
 def train_finetune(job: Job, loaded: LoadedModel) -> None:
     """Train every fold that is not done yet, then the refit when it is asked for."""
+    if job.recipe.train.pin_memory and job.arithmetic.device == "cpu":
+        raise ConfigError(
+            "train.pin_memory = true has no effect here: training is on the CPU. Leave it out, "
+            "or name a GPU in train.devices."
+        )
     places = job.split.members()
     epochs = []
     for done, (repeat, fold) in enumerate(places):
