@@ -213,7 +213,7 @@ def test_switching_a_setting_changes_what_is_learned(setting: str, folder: Path)
 
 
 def test_pinned_memory_without_a_gpu_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="pin_memory = true has no effect here: .* the CPU"):
+    with pytest.raises(ConfigError, match=r"pin_memory = true has no effect here: .* the CPU"):
         learned(folder, "train.pin_memory=true", "train.devices=cpu")
 
 

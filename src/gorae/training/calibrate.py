@@ -17,9 +17,9 @@ from scipy.special import stdtrit
 
 from gorae.training.evaluate import Precision
 
-# Of the work ahead, what a calibration may take: 15 % of a short job up to 4 s (the number format
-# alone gains two to three times where it gains: docs/log.md), 3 % up to 10 s, and half a percent
-# from there on.
+# Of the work ahead, what a calibration may take: 15 % of a short job up to 4 s (the number
+# format alone gains two to three times where it gains: docs/log.md), 3 % up to 10 s, and half a
+# percent from there on.
 SHARES = ((0.15, 4.0), (0.03, 10.0), (0.005, math.inf))
 
 # What is left of it for the last comparison.
