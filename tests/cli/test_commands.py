@@ -218,6 +218,17 @@ def test_python_m_gorae(tmp_path: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.parametrize("arguments", [["model", "lenet5"], ["model", "lenet5", "--json"]])
+def test_a_reader_that_goes_away_from_a_result_hears_nothing(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    shown = run_module(*arguments, "--folder", str(tmp_path), stdout=write_end)
+    os.close(write_end)
+    assert (shown.returncode, shown.stderr) == (74, "")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["board", "/", "--json"]])
 def test_a_reader_that_goes_away_is_no_traceback(arguments: list[str]) -> None:
     read_end, write_end = os.pipe()

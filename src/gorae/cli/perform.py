@@ -15,7 +15,15 @@ from rich.text import Text
 
 from gorae.cli.launched import is_spokesman
 from gorae.cli.screen import Screen, live_screen, plain_screen
-from gorae.cli.stops import INTERRUPTED, TERMINATED, Failure, explain, stop_of, stop_signals
+from gorae.cli.stops import (
+    DISK,
+    INTERRUPTED,
+    TERMINATED,
+    Failure,
+    explain,
+    stop_of,
+    stop_signals,
+)
 from gorae.cli.text import safe
 from gorae.pipeline.launch import NeedsProcesses
 
@@ -55,11 +63,16 @@ def perform(
         try:
             with clean_stdout(is_needed=as_json), _screen(as_json) as screen:
                 result = step(replace(screen, stopping=stopping))
-            if as_json:
-                print_json(result.to_json())
-            else:
-                draw(Console(highlight=False), result)
-            sys.stdout.flush()
+            try:
+                if as_json:
+                    print_json(result.to_json())
+                else:
+                    draw(Output(highlight=False), result)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # The work is done, and its reader has heard enough.
+                discard_stdout()
+                raise typer.Exit(DISK) from None
         except BaseException as error:
             if isinstance(error, typer.Exit | NeedsProcesses):
                 raise
@@ -69,6 +82,14 @@ def perform(
             show_failure(failure, as_json=as_json)
             raise typer.Exit(failure.exit_code) from error
     return result
+
+
+class Output(Console):
+    """Standard output; a reader that went away (`gorae board | head`) is an ordinary error."""
+
+    def on_broken_pipe(self) -> None:
+        """Not rich's own way: it would end the process as if that were a mistake of ours."""
+        raise BrokenPipeError
 
 
 def _screen(as_json: bool) -> Any:
