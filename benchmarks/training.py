@@ -43,9 +43,9 @@ class Training:
 
 
 TRAININGS = (
-    Training("resnet50", 224, 16, 2, 256),
-    Training("resnet18", 224, 32, 3, 512),
-    Training("mobilenetv2_100", 160, 32, 4, 640, seeds=(0, 1), is_pretrained=True),
+    Training("resnet50", 224, 16, 2, 288),
+    Training("resnet18", 224, 32, 3, 256),
+    Training("mobilenetv2_100", 128, 32, 4, 400, seeds=(0, 1), is_pretrained=True),
 )
 
 

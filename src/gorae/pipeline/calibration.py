@@ -57,7 +57,7 @@ SLOW_BATCH_SIZE = 2
 TIMED_FEED_BATCH_SIZE = 4
 
 # With fewer images ahead, even timing the default would take more than a tenth of the work.
-LEAST_IMAGES = {"cpu": 360, "cuda": 2000}
+LEAST_IMAGES = {"cpu": 100, "cuda": 1000}
 
 # What is one image forward and backward beside one forward only (measured: 2.7 to 3.3).
 TRAINED_PER_PREDICTED = 3

@@ -22,6 +22,10 @@ from gorae.training.evaluate import Precision
 # percent from there on.
 SHARES = ((0.15, 4.0), (0.03, 10.0), (0.005, math.inf))
 
+# Less work than this is done before anything is gained; and a few seconds of it leave no room
+# for timings that could be trusted.
+LEAST_WORK_S = 6.0
+
 # What is left of it for the last comparison.
 CONFIRM_SHARE = 0.2
 
@@ -151,6 +155,8 @@ def calibrate(
     limit_s = min(work_s, ahead.left_s) if ahead.left_s is not None else work_s
     until = started + (1 - CONFIRM_SHARE) * allowed_s(limit_s)
     best, failed, is_complete = default, dict[Setting, str](), True
+    if limit_s < LEAST_WORK_S:
+        stages, is_complete = (), False
     for change in (change for stage in stages for change in stage):
         candidate = replace(best, **change)
         if candidate == best:
