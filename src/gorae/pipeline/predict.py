@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +11,37 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from gorae.augment.names import expand_views
 from gorae.config import Recipe
 from gorae.config.reading import validated
 from gorae.data.decode import DecodePolicy, resize_short_side
 from gorae.data.listing import is_picture, walk_files
 from gorae.data.pixels import PixelSpec
-from gorae.data.sources import Task
 from gorae.ensemble import vote
 from gorae.errors import DataError, UserError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_text
 from gorae.inference import (
-    Execution,
-    NamedWeights,
     Pictures,
-    extract_features,
-    predict_checkpoints,
-    predict_probabilities,
 )
 from gorae.machine import num_cores
 from gorae.models import (
     LoadedModel,
     ModelPlan,
     load_model,
-    map_class_probabilities,
     read_weights,
 )
 from gorae.models.weights import use_weights
 from gorae.pipeline.context import open_context
 from gorae.pipeline.job import KINDS
-from gorae.pipeline.network import backbone_path, checkpoint_weights, execution_of
+from gorae.pipeline.network import backbone_path
+from gorae.pipeline.opinions import OPINIONS, FinishedRun
 from gorae.pipeline.pixels import model_parts, stored_short_side
 from gorae.pipeline.voters import join
 from gorae.predictions import Predictions
 from gorae.stores.prepared import ensure_prepared
-from gorae.training.checkpoint import read_checkpoints
-from gorae.training.outputs import OutputForm
-from gorae.workspace import RunFolder, Workspace, read_head, read_predictions
+from gorae.workspace import RunFolder, Workspace, read_predictions
 
 ImageLike = Path | str | Image.Image | NDArray[np.uint8]
-
-Says = dict[tuple[str, str, str], NDArray[np.float32]]
-"""What each member, checkpoint and view says of the pictures, (N, K)."""
 
 # Columns of the CSV beside the probabilities.
 _CSV_COLUMNS = ("image", "label", "problem")
@@ -78,15 +66,8 @@ class PredictResult:
 
 
 @dataclass(frozen=True)
-class LoadedRun:
+class LoadedRun(FinishedRun):
     """A finished run, ready to predict."""
-
-    run: RunFolder
-    workspace: Workspace
-    recipe: Recipe
-    task: Task
-    columns: tuple[str, ...]
-    """Class names, in the order of the prediction columns."""
 
     def predict(
         self, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent = ignore_events
@@ -296,7 +277,7 @@ def _vote(
     on_event: OnEvent,
 ) -> Predictions:
     network = _network(loaded)
-    says = VOTERS[loaded.recipe.model.use](
+    says = OPINIONS[loaded.recipe.model.use](
         loaded, network, Pictures(pixels, hashes, spec, ids), on_event
     )
     # In the order and with the weights that the test set was voted on with.
@@ -363,89 +344,3 @@ def run_pixels(run: RunFolder) -> dict[str, Any]:
     record = dict(run.read_settings()["choices"]["spec"])
     record.pop("sources")
     return record
-
-
-def _on_progress(on_event: OnEvent, text: str) -> Any:
-    return lambda done, total: on_event(Event("progress", "predict", text, done, total))
-
-
-def _execution(loaded: LoadedRun, on_event: OnEvent) -> Execution:
-    def warn(text: str) -> None:
-        on_event(Event("warning", "predict", text))
-
-    return execution_of(loaded.run, loaded.recipe, on_note=warn)
-
-
-def _frozen(
-    loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
-) -> Says:
-    says: Says = {}
-    for view in expand_views(loaded.recipe.predict.views):
-        features = extract_features(
-            network.model,
-            pictures,
-            view=view,
-            execution=_execution(loaded, on_event),
-            on_progress=_on_progress(on_event, f"features ({view})"),
-        )
-        for member in loaded.run.members():
-            for name in member.read_record()["used_checkpoints"]:
-                head = read_head(member.checkpoints / f"{name}.safetensors")
-                says[member.name, name, view] = head.predict(features)
-    return says
-
-
-def _finetuned(
-    loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
-) -> Says:
-    wanted: list[tuple[str, NamedWeights]] = []
-    for member in loaded.run.members():
-        used = member.read_record()["used_checkpoints"]
-        known, notes = read_checkpoints(member.checkpoints)
-        if notes:
-            raise DataError(f"{member.path} is damaged:\n{list_problems(notes)}")
-        wanted += [
-            (member.name, checkpoint_weights(member, checkpoint))
-            for checkpoint in known
-            if checkpoint.name in used
-        ]
-    # Every picture is read and resized once for all folds and checkpoints.
-    found = predict_checkpoints(
-        network.model,
-        [replace(weights, name=f"{weights.name} of {member}") for member, weights in wanted],
-        pictures,
-        views=expand_views(loaded.recipe.predict.views),
-        execution=_execution(loaded, on_event),
-        on_progress=_on_progress(on_event, "pictures, all checkpoints"),
-    )
-    return {
-        (member, weights.name, view): rows
-        for (member, weights), (_, values) in zip(wanted, found, strict=True)
-        for view, rows in values.items()
-    }
-
-
-def _as_is(
-    loaded: LoadedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
-) -> Says:
-    members = loaded.run.members()
-    record = members[0].read_record()
-    table = {int(index): name for index, name in record["class_table"].items()}
-    found = predict_probabilities(
-        network.model,
-        pictures,
-        form=OutputForm("softmax"),
-        views=record["views"],
-        execution=_execution(loaded, on_event),
-        on_progress=_on_progress(on_event, "pictures"),
-    )
-    # All folds hold the same network.
-    return {
-        (member.name, checkpoint, view): map_class_probabilities(rows, table, loaded.columns)
-        for member in members
-        for checkpoint in record["used_checkpoints"]
-        for view, rows in found.items()
-    }
-
-
-VOTERS = {"frozen": _frozen, "finetune": _finetuned, "as_is": _as_is}

@@ -1,0 +1,127 @@
+"""A finished run, and what each of its models says of any pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gorae.augment.names import expand_views
+from gorae.config import Recipe
+from gorae.data.sources import Task
+from gorae.errors import DataError, list_problems
+from gorae.events import Event, OnEvent
+from gorae.inference import (
+    Execution,
+    NamedWeights,
+    Pictures,
+    extract_features,
+    predict_checkpoints,
+    predict_probabilities,
+)
+from gorae.models import LoadedModel, map_class_probabilities
+from gorae.pipeline.network import checkpoint_weights, execution_of
+from gorae.training.checkpoint import read_checkpoints
+from gorae.training.outputs import OutputForm
+from gorae.workspace import RunFolder, Workspace, read_head
+
+Says = dict[tuple[str, str, str], NDArray[np.float32]]
+"""What each member, checkpoint and view says of the pictures, (N, K)."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What predicting needs to know of a run."""
+
+    run: RunFolder
+    workspace: Workspace
+    recipe: Recipe
+    task: Task
+    columns: tuple[str, ...]
+    """Class names, in the order of the prediction columns."""
+
+
+def _execution(loaded: FinishedRun, on_event: OnEvent) -> Execution:
+    def warn(text: str) -> None:
+        on_event(Event("warning", "predict", text))
+
+    return execution_of(loaded.run, loaded.recipe, on_note=warn)
+
+
+def _frozen(
+    loaded: FinishedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
+) -> Says:
+    says: Says = {}
+    for view in expand_views(loaded.recipe.predict.views):
+        features = extract_features(
+            network.model,
+            pictures,
+            view=view,
+            execution=_execution(loaded, on_event),
+            on_progress=_on_progress(on_event, f"features ({view})"),
+        )
+        for member in loaded.run.members():
+            for name in member.read_record()["used_checkpoints"]:
+                head = read_head(member.checkpoints / f"{name}.safetensors")
+                says[member.name, name, view] = head.predict(features)
+    return says
+
+
+def _finetuned(
+    loaded: FinishedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
+) -> Says:
+    wanted: list[tuple[str, NamedWeights]] = []
+    for member in loaded.run.members():
+        used = member.read_record()["used_checkpoints"]
+        known, notes = read_checkpoints(member.checkpoints)
+        if notes:
+            raise DataError(f"{member.path} is damaged:\n{list_problems(notes)}")
+        wanted += [
+            (member.name, checkpoint_weights(member, checkpoint))
+            for checkpoint in known
+            if checkpoint.name in used
+        ]
+    # Every picture is read and resized once for all folds and checkpoints.
+    found = predict_checkpoints(
+        network.model,
+        [replace(weights, name=f"{weights.name} of {member}") for member, weights in wanted],
+        pictures,
+        views=expand_views(loaded.recipe.predict.views),
+        execution=_execution(loaded, on_event),
+        on_progress=_on_progress(on_event, "pictures, all checkpoints"),
+    )
+    return {
+        (member, weights.name, view): rows
+        for (member, weights), (_, values) in zip(wanted, found, strict=True)
+        for view, rows in values.items()
+    }
+
+
+def _as_is(
+    loaded: FinishedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
+) -> Says:
+    members = loaded.run.members()
+    record = members[0].read_record()
+    table = {int(index): name for index, name in record["class_table"].items()}
+    found = predict_probabilities(
+        network.model,
+        pictures,
+        form=OutputForm("softmax"),
+        views=record["views"],
+        execution=_execution(loaded, on_event),
+        on_progress=_on_progress(on_event, "pictures"),
+    )
+    # All folds hold the same network.
+    return {
+        (member.name, checkpoint, view): map_class_probabilities(rows, table, loaded.columns)
+        for member in members
+        for checkpoint in record["used_checkpoints"]
+        for view, rows in found.items()
+    }
+
+
+def _on_progress(on_event: OnEvent, text: str) -> Callable[[int, int], None]:
+    return lambda done, total: on_event(Event("progress", "predict", text, done, total))
+
+
+OPINIONS = {"frozen": _frozen, "finetune": _finetuned, "as_is": _as_is}
