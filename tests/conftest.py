@@ -1,9 +1,18 @@
 """What all tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell in the background starts its children deaf to these, and tests send them.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Two cores are shared by everything that runs here; more threads only add noise.
 os.environ.setdefault("OMP_NUM_THREADS", "2")

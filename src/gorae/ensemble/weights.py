@@ -26,7 +26,8 @@ def score_weights(
         raw = known.clip(min=0)
     else:
         is_perfect = known == 0
-        raw = is_perfect * 1.0 if is_perfect.any() else 1 / known
+        # The smallest over each: the same ratios as those of the inverses, which may overflow.
+        raw = is_perfect * 1.0 if is_perfect.any() else known.min(initial=1.0) / known
     if not raw.any():
         return np.full(len(scores), 1 / len(scores))
     weights = np.full(len(scores), math.fsum(raw) / len(raw))
