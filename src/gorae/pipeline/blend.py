@@ -30,7 +30,7 @@ from gorae.pipeline.ensemble import (
     write_joined,
 )
 from gorae.pipeline.runs import environment, recorded
-from gorae.pipeline.scores import competition_metric, row_truth
+from gorae.pipeline.scores import competition_metric, metric_key, row_truth
 from gorae.pipeline.voters import (
     join,
     read_contract,
@@ -154,10 +154,9 @@ def _require_alike(context: Context, members: Sequence[RunFolder]) -> None:
     ]
     if problems:
         raise UserError(f"These runs cannot be joined:\n{list_problems(problems)}")
-    competition = context.competition
     now = {
         "labels": labels_key(context),
-        "metric": content_key([competition.metric, competition.metric_params]),
+        "metric": metric_key(context),
     }
     first = members[0].read_settings()["keys"]
     for member in members:

@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gorae.data.tables import encode_targets
+from gorae.files import content_key
 from gorae.metrics import Metric, bind_metric, load_metric
 from gorae.pipeline.context import Context
 
@@ -20,6 +21,11 @@ def competition_metric(context: Context) -> Metric:
     return bind_metric(
         competition.metric, params=competition.metric_params, task=competition.task
     )
+
+
+def metric_key(context: Context) -> str:
+    """A hash of the metric and its settings: runs of another one cannot be compared."""
+    return content_key([context.competition.metric, context.competition.metric_params])
 
 
 def row_truth(context: Context, row_ids: Sequence[str]) -> NDArray[Any]:

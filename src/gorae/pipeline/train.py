@@ -15,7 +15,7 @@ from gorae.data.pixels import PixelSpec
 from gorae.data.scan import changed_files
 from gorae.errors import ConfigError, DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
-from gorae.files import content_key, exclusive_lock, sweep_temporaries
+from gorae.files import exclusive_lock, sweep_temporaries
 from gorae.models import LoadedModel
 from gorae.pipeline.as_is import train_as_is
 from gorae.pipeline.calibration import CALIBRATION_FILE, Samples, work_ahead
@@ -40,7 +40,7 @@ from gorae.pipeline.network import (
 )
 from gorae.pipeline.pixels import prepare
 from gorae.pipeline.runs import find_or_make_run, recorded
-from gorae.pipeline.scores import competition_metric
+from gorae.pipeline.scores import competition_metric, metric_key
 from gorae.pipeline.together import together
 from gorae.stopping import Stopping, never_stopped
 from gorae.stores.prepared import Prepared
@@ -122,7 +122,7 @@ def train(
             "labels": labels_key(context),
             "pixels": prepared.pixels.folder.name,
             "weights": weights,
-            "metric": _metric_key(context),
+            "metric": metric_key(context),
         },
         choices=lambda: _choices(context, recipe, loaded, made, prepared, deadline),
     )
@@ -171,11 +171,6 @@ def _require_unchanged(context: Context, scan: pd.DataFrame) -> None:
             "Put them back, or remove .gorae/scan.parquet and run `gorae run` to take them as "
             "they are now."
         )
-
-
-def _metric_key(context: Context) -> str:
-    competition = context.competition
-    return content_key([competition.metric, competition.metric_params])
 
 
 def _computed_in(run: RunFolder, arithmetic: Arithmetic) -> str:

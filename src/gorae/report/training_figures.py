@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from gorae.report.drawing import (
     Chart,
     floats,
+    fold_labels,
     make_chart,
     name_axis_down,
     row_counts,
@@ -82,9 +83,7 @@ def score_curves(
             y=floats(best["score"]),
             mode="markers",
             marker={"color": BLUE, "size": 8},
-            customdata=[
-                say("axis.fold", language, name=plotly_text(str(f))) for f in best["fold"]
-            ],
+            customdata=fold_labels(best["fold"], language),
             hovertemplate="%{customdata}, %{x}: %{y:.4g}<extra></extra>",
         )
     )
@@ -124,9 +123,7 @@ def strengths(tried: pd.DataFrame, language: Language) -> Chart:
             y=floats(chosen["score"]),
             mode="markers",
             marker={"color": ORANGE, "size": 9},
-            customdata=[
-                say("axis.fold", language, name=plotly_text(str(f))) for f in chosen["fold"]
-            ],
+            customdata=fold_labels(chosen["fold"], language),
             hovertemplate="%{customdata}, %{x}: %{y:.4g}<extra></extra>",
         )
     )
