@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from gorae.events import Event
 from gorae.files import write_text
 from gorae.heads import Head, fit_linear, fit_mlp
-from gorae.inference import Pictures, extract_features, picture_keys
 from gorae.models import LoadedModel
+from gorae.pipeline.features import Extractor, backbone_features
 from gorae.pipeline.job import Job, finish_member, keep_predictions
 from gorae.pipeline.network import keep_backbone
-from gorae.stores.features import ensure_features
 from gorae.workspace import Member, write_head
 
 Features = dict[str, NDArray[np.float32]]
@@ -57,51 +56,15 @@ def _features(
 ) -> NDArray[np.float32]:
     """Features of all images in one view, (N, D), computed once per picture."""
     job.on_event(Event("stage", "features", f"backbone features, {view} view"))
-    whole = Pictures(job.pixels, hashes, job.spec, job.image_ids)
-    # A random view is of an image, any other of a file.
-    keys = picture_keys(whole, [view])
-    image_of = dict(zip(keys, zip(hashes, job.image_ids, strict=True), strict=True))
-    total, before = len(image_of), 0
-
-    def compute(wanted: list[str]) -> NDArray[np.float32]:
-        nonlocal before
-
-        def on_progress(done: int, _: int) -> None:
-            job.on_event(Event("progress", "features", "pictures", before + done, total))
-
-        files, ids = zip(*(image_of[key] for key in wanted), strict=True)
-        features = extract_features(
-            loaded.model,
-            Pictures(job.pixels, files, job.spec, ids),
-            view=view,
-            execution=job.execution,
-            on_progress=on_progress,
-        )
-        before += len(wanted)
-        return features
-
-    return ensure_features(
-        keys,
-        key_parts={
-            "pixels": job.pixels.folder.name,
-            "model": job.recipe.model.name,
-            "kwargs": dict(loaded.kwargs),
-            "layer": job.recipe.model.layer,
-            "pooling": job.recipe.model.pooling,
-            "weights": job.run.read_settings()["keys"]["weights"],
-            "spec": [
-                *job.spec.mean,
-                *job.spec.std,
-                job.spec.input_size,
-                job.spec.interpolation,
-            ],
-            "crop_pct": job.spec.crop_pct,
-            "view": view,
-            "precision": job.arithmetic.precision,
-        },
+    extractor = Extractor(
+        loaded=loaded,
+        model=job.recipe.model,
+        weights=job.run.read_settings()["keys"]["weights"],
+        execution=job.execution,
+        pixels=job.pixels,
         features_root=job.context.workspace.features,
-        compute=compute,
     )
+    return backbone_features(extractor, hashes, job.image_ids, view=view, on_event=job.on_event)
 
 
 def _solve(
