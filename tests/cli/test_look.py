@@ -1,11 +1,13 @@
 """Command ``model`` as a person sees it."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from gorae.cli import main
 from gorae.cli.look import _short, show_model
 from gorae.pipeline.model import describe_model
 
@@ -82,3 +84,15 @@ def test_a_class_without_features_says_so(tmp_path: Path) -> None:
 )
 def test_large_numbers_have_three_digits(number: int, expected: str) -> None:
     assert _short(number) == expected
+
+
+def test_arguments_of_the_network_are_given_as_in_a_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = []
+    for changes in ([], ["--set", "model.kwargs.stem_type=deep"]):
+        assert main(["model", "resnet18", "--folder", str(tmp_path), "--json", *changes]) == 0
+        sizes.append(json.loads(capsys.readouterr().out)["num_parameters"])
+    assert sizes[1] != sizes[0]
+    assert main(["model", "resnet18", "--set", "train.lr=1"]) == 64
+    assert "model.kwargs.NAME=VALUE" in " ".join(capsys.readouterr().err.split())

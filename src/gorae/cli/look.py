@@ -1,7 +1,7 @@
 """Command ``model``: a network before it is trained."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,22 +47,45 @@ def model(
     layers: Annotated[
         bool, typer.Option("--layers", help="List every layer, however deep.")
     ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="model.kwargs.NAME=VALUE",
+            help="Build it with this argument, such as model.kwargs.pad_type=same.",
+        ),
+    ] = None,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the layers, parameters, input and weights of a network."""
     target = folder_option or Path()
+    changes = tuple(overrides or ())
+    others = [each for each in changes if not each.startswith("model.kwargs")]
+    if others:
+        raise typer.BadParameter(
+            f"--set {others[0]} says nothing about how a network is built; here it takes "
+            "model.kwargs.NAME=VALUE."
+        )
 
     def step(screen: Screen) -> "ModelDescription":
+        from gorae.config import resolve_recipe
         from gorae.pipeline.model import describe_model
 
-        return describe_model(target, name=name, size=size)
+        kwargs = resolve_recipe(overrides=changes).model.kwargs
+        return describe_model(target, name=name, kwargs=kwargs, size=size)
 
-    draw = partial(show_model, depth=None if layers else depth)
+    draw = partial(show_model, depth=None if layers else depth, changes=changes)
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
 
 
-def show_model(console: Console, result: "ModelDescription", *, depth: int | None) -> None:
+def show_model(
+    console: Console,
+    result: "ModelDescription",
+    *,
+    depth: int | None,
+    changes: Sequence[str] = (),
+) -> None:
     """The network in numbers, then its layers down to ``depth``; None: all."""
     console.print(facts(result.name, _rows(result)), soft_wrap=True)
     shown = [line for line in result.architecture.layers if line.kind not in _UNCHANGING]
@@ -78,6 +101,7 @@ def show_model(console: Console, result: "ModelDescription", *, depth: int | Non
         console.print(Text(f"{left} inside these; --layers lists all", "dim"))
     settings = [
         f"model.name={result.name}",
+        *changes,
         *([] if result.weights else ["model.weights=none"]),
     ]
     options = " ".join(f"--set {shlex.quote(each)}" for each in settings)
