@@ -8,8 +8,9 @@ import dataclasses
 import inspect
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from pydantic import BaseModel, TypeAdapter
@@ -17,12 +18,17 @@ from pydantic import BaseModel, TypeAdapter
 from gorae.augment.names import KNOWN_VIEWS
 from gorae.cli.app import app
 from gorae.config import PRESETS, Competition, Recipe
+from gorae.config.preparing import PrepareStep
+from gorae.config.problem import Problem
 from gorae.data.sources import LabelPart, TableSource
 from gorae.metrics import METRICS
 from gorae.submission import SubmissionFormat
 from gorae.training.outputs import LOSS_KINDS
 
 HERE = Path(__file__).parent
+
+# Name, values, default and meaning of a setting.
+Row = tuple[str, str, Any, str]
 
 
 def config_page() -> str:
@@ -48,7 +54,7 @@ def config_page() -> str:
         ("`[submission]`", SubmissionFormat),
     ):
         lines += [f"### {title}", "", *_dataclass_table(kind)]
-    lines += ["## Recipes", ""]
+    lines += ["### `[problem]`", "", *_model_table(Problem), "## Recipes", ""]
     lines += [
         'A recipe file may start from a preset: `preset = "standard"`. Presets:',
         "",
@@ -60,6 +66,17 @@ def config_page() -> str:
         kind = field.annotation
         if inspect.isclass(kind) and issubclass(kind, BaseModel):
             lines += [f"### `[{name}]`", "", *_model_table(kind)]
+    lines += [
+        "### `[[preprocess]]`",
+        "",
+        "Steps from the decoded picture to the stored one, done once, in the order given.",
+        "",
+    ]
+    for kind in get_args(get_args(PrepareStep)[0]):
+        name = get_args(kind.model_fields["step"].annotation)[0]
+        lines += [f'`step = "{name}"`: {_prose(inspect.getdoc(kind) or "")}', ""]
+        rows = _model_rows(kind)
+        lines += _table([row for row in rows if row[0] != "step"]) if len(rows) > 1 else []
     lines += [
         "## Metrics",
         "",
@@ -82,6 +99,10 @@ def config_page() -> str:
 
 
 def _model_table(model: type[BaseModel]) -> list[str]:
+    return _table(_model_rows(model))
+
+
+def _model_rows(model: type[BaseModel]) -> list[Row]:
     schema = model.model_json_schema()["properties"]
     rows = []
     for name, field in model.model_fields.items():
@@ -90,7 +111,7 @@ def _model_table(model: type[BaseModel]) -> list[str]:
         rows.append(
             (name, _shape(schema[name]), field.get_default(), schema[name]["description"])
         )
-    return _table(rows)
+    return rows
 
 
 def _dataclass_table(kind: Any) -> list[str]:
@@ -104,7 +125,7 @@ def _dataclass_table(kind: Any) -> list[str]:
     return _table(rows)
 
 
-def _table(rows: list[tuple[str, str, Any, str]]) -> list[str]:
+def _table(rows: list[Row]) -> list[str]:
     lines = ["| setting | values | default | meaning |", "| --- | --- | --- | --- |"]
     for name, shape, default, text in rows:
         shown = "" if repr(default).startswith("PydanticUndefined") else _shown(default)
@@ -172,7 +193,7 @@ def commands_page() -> str:
         "",
     ]
     group = typer.main.get_command(app)
-    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+    for name, command in sorted(_flat(group)):
         lines += [f"## gorae {name}", "", textwrap.dedent(command.help or "").strip(), ""]
         lines += ["| argument | meaning |", "| --- | --- |"]
         for parameter in command.params:
@@ -183,6 +204,16 @@ def commands_page() -> str:
             lines.append(f"| `{spelt}` | {_prose(parameter.help or '')} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _flat(group: Any) -> Iterator[tuple[str, Any]]:
+    """Name and command, with the commands of groups under both names."""
+    for name, command in group.commands.items():
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield name, command
+        else:
+            yield from ((f"{name} {sub}", found) for sub, found in below.items())
 
 
 def options_page() -> str:

@@ -57,6 +57,16 @@ class Workspace:
         return self.home / "features"
 
     @property
+    def duplicates(self) -> Path:
+        """Searches for equal and nearly equal pictures, one file each."""
+        return self.home / "duplicates"
+
+    @property
+    def eda(self) -> Path:
+        """What `gorae eda` found: a page, numbers, lists for review."""
+        return self.home / "eda"
+
+    @property
     def weights(self) -> Path:
         """Backbone weights that runs need again, named by content."""
         return self.home / "weights"

@@ -306,7 +306,7 @@ def test_random_damage_gives_pixels_or_a_reason(format_name: str) -> None:
         (b"8BPS" + bytes(40), "format_refused", "PSD"),
         (b"SIMPLE  =                    T", "format_refused", "FITS"),
         (b"\x89HDF\r\n\x1a\n", "format_refused", "HDF5"),
-        (bytes(128) + b"DICM", "format_refused", "DICOM"),
+        (bytes(128) + b"DICM", "not_image", "the DICOM file holds no pixels"),
         (b"\0\0\0\x20ftypheic", "format_refused", "HEIC"),
     ],
 )

@@ -196,7 +196,8 @@ def test_train_test_and_sample_tables(tmp_path: Path, extension: str, inside: st
     assert settings["train"]["label_columns"] == ["label"]
     assert tables.group_columns == ("meta.patient",)
     assert tables.train.columns.tolist() == [
-        "image_id", "path", "row_id", "label", "role", "fold", "meta.age", "meta.patient",
+        "image_id", "path", "arguments", "row_id", "label", "role", "fold",
+            "meta.age", "meta.patient",
     ]  # fmt: skip
     assert tables.train["path"].map(lambda path: (tmp_path / path).is_file()).all()
     assert tables.test["row_id"].tolist() == [f"000{i}{extension}" for i in (53, 51, 50, 52)]

@@ -135,7 +135,7 @@ def test_stored_pixels_and_columns_are_what_decoding_here_gives(tmp_path: Path) 
     store = create_store(tmp_path / "store")
     result = scanned(images, tmp_path, store=store)
     for row in result.to_dict("records"):
-        facts, pixels = decode_child.examine(
+        facts, pixels, _ = decode_child.examine(
             os.fsencode(row["path"]),
             root=tmp_path,
             policy=DecodePolicy(),

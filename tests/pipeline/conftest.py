@@ -38,6 +38,12 @@ def draw(kind: str, rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def draw_clouds(seed: int) -> Image.Image:
+    """Clouds of many colours, 48 x 40: enough detail to know a changed copy by."""
+    noise = np.random.default_rng(seed).integers(0, 255, (20, 24, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((48, 40), Image.Resampling.BICUBIC)
+
+
 def write_competition(folder: Path, *, num_subjects: int, num_test: int) -> Path:
     """Discs and boxes: two pictures per subject, Korean names."""
     rng = np.random.default_rng(0)
@@ -69,10 +75,18 @@ def make_competition(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def clouds() -> Callable[[int], Image.Image]:
+    """Pictures by number, each with detail of its own."""
+    return draw_clouds
+
+
+@pytest.fixture
 def run_quick() -> Callable[..., RunResult]:
     """``run`` with the quickest recipe; further overrides win."""
 
     def run_once(folder: Path, *overrides: str, **options: Any) -> RunResult:
+        # Looking at the data has tests of its own, and takes longer than the rest.
+        options = {"looks": False, **options}
         return run(folder, preset="quick", overrides=(*QUICKEST, *overrides), **options)
 
     return run_once

@@ -30,7 +30,7 @@ def advice_of(folder: Path) -> Advice:
         init(folder)
     recipe = resolve_recipe(preset="quick", overrides=overrides)
     prepared = preprocess(folder, recipe=recipe).prepared
-    return advise(open_context(folder), pixels=open_store(prepared))
+    return advise(open_context(folder), recipe, pixels=open_store(prepared))
 
 
 def make_grey(folder: Path) -> None:

@@ -21,6 +21,7 @@ from gorae.workspace import Workspace, read_predictions
 
 Make = Callable[..., Path]
 Run = Callable[..., Any]
+Clouds = Callable[[int], Image.Image]
 
 RECIPE = (
     "model.name=lenet5",
@@ -367,3 +368,57 @@ def test_training_refuses_what_was_not_split_and_run_makes_a_new_run(
     second = run_quick(folder, 'split.stratify_columns=["subject"]')
     assert second.run_id != first.run_id
     assert second.run_id.startswith("0002-")
+
+
+# Look-alikes
+
+
+def copy_of(source: Path, target: Path) -> None:
+    """The picture, smaller and lighter."""
+    with Image.open(source) as image:
+        small = image.resize((36, 30), Image.Resampling.LANCZOS)
+        small.point(lambda value: min(255, round(1.15 * value))).save(target)
+
+
+def test_nearly_equal_pictures_share_a_fold(make_competition: Make, clouds: Clouds) -> None:
+    folder = make_competition()
+    for number in range(8):
+        clouds(number).save(folder / "train" / f"{number:03d}_0.png")
+        copy_of(folder / "train" / f"{number:03d}_0.png", folder / "train" / f"c{number}.png")
+
+    def add(table: pd.DataFrame) -> pd.DataFrame:
+        labels = table.set_index("id")["label"]
+        rows = [
+            {"id": f"c{n}", "label": labels[f"{n:03d}_0"], "subject": f"copy{n}"}
+            for n in range(8)
+        ]
+        return pd.concat([table, pd.DataFrame(rows)])
+
+    edit_train(folder, add)
+    made = split_of(folder)
+    assert made.record["num_look_alikes"] >= 16
+    joined = fold_of(made)
+    pairs = [(f"train/{n:03d}_0.png", f"train/c{n}.png") for n in range(8)]
+    assert all(joined[first] == joined[second] for first, second in pairs)
+    # Nothing that was changed is alike to the last digit.
+    assert split_of(folder, "split.similarity=1.0").record["num_look_alikes"] == 0
+    apart = fold_of(split_of(folder, "split.near_duplicates=false"))
+    assert not all(apart[first] == apart[second] for first, second in pairs)
+
+
+def test_a_chain_of_look_alikes_stops_and_says_what_to_do(make_competition: Make) -> None:
+    folder = make_competition()
+    rng = np.random.default_rng(5)
+    base = rng.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+    for number, path in enumerate(sorted((folder / "train").glob("*.png"))[:26]):
+        image = Image.fromarray(base).resize((48, 40), Image.Resampling.BICUBIC)
+        # Frames of one video: a little more light in each.
+        image.point(lambda value, n=number: min(255, round((0.7 + 0.01 * n) * value))).save(
+            path
+        )
+    with pytest.raises(DataError, match=r"look alike in one chain") as caught:
+        split_of(folder)
+    assert "group_columns" in str(caught.value)
+    assert "split.near_duplicates = false" in str(caught.value)
+    made = split_of(folder, "split.near_duplicates=false")
+    assert made.record["num_look_alikes"] == 0

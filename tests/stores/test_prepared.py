@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,9 @@ from PIL import Image
 
 from gorae import files
 from gorae.data.decode import DecodePolicy
-from gorae.data.pixels import Interpolation
+from gorae.data.pixels import Interpolation, pixel_key, write_arguments
 from gorae.data.store import open_store
+from gorae.data.thumbnail import thumbnail
 from gorae.errors import StorageError, UserError
 from gorae.files import exclusive_lock
 from gorae.stores.prepared import Prepared, ensure_prepared, prepared_key
@@ -34,6 +37,7 @@ def prepared(
     progress: list[tuple[int, int]] | None = None,
     short_side: int = 32,
     interpolation: Interpolation = "bicubic",
+    steps: Sequence[Mapping[str, Any]] = (),
 ) -> Prepared:
     return ensure_prepared(
         images,
@@ -44,6 +48,7 @@ def prepared(
         interpolation=interpolation,
         policy=DecodePolicy(),
         num_workers=2,
+        steps=steps,
         on_progress=None
         if progress is None
         else lambda done, total: progress.append((done, total)),
@@ -107,6 +112,70 @@ def test_other_settings_have_a_store_of_their_own(tmp_path: Path) -> None:
     assert {size[0] for size in small.pixels.sizes.values()} == {16}
     assert files.read_json(small.pixels.folder / "settings.json")["short_side"] == 16
     pd.testing.assert_frame_equal(small.scan, large.scan)
+
+
+CROP: list[dict[str, Any]] = [{"step": "crop_box", "margin": 0.0, "aspect": None}]
+
+
+def with_boxes(images: pd.DataFrame, side: int) -> pd.DataFrame:
+    text = write_arguments({"box": [2, 3, 2 + side, 3 + side]})
+    return images.assign(arguments=pd.Series([text] * len(images), dtype="str"))
+
+
+def test_steps_and_boxes_have_pixels_of_their_own(tmp_path: Path) -> None:
+    images = draw(tmp_path, 4)
+    plain = prepared(images, tmp_path)
+    assert plain.keys == tuple(plain.scan["sha256"])
+    cut = prepared(with_boxes(images, 20), tmp_path, steps=CROP)
+    assert cut.pixels.folder != plain.pixels.folder
+    assert cut.thumbnails.folder == plain.thumbnails.folder
+    assert set(cut.pixels.sizes.values()) == {(20, 20)}
+    raw = np.asarray(Image.open(tmp_path / "그림 0.png"))
+    assert np.array_equal(cut.pixels.read(cut.keys[0]), raw[3:23, 2:22])
+    changed = with_boxes(images, 20)
+    changed.loc[2, "arguments"] = write_arguments({"box": [2, 3, 50, 50]})
+    progress: list[tuple[int, int]] = []
+    again = prepared(changed, tmp_path, steps=CROP, progress=progress)
+    assert progress == [(3, 4), (4, 4)]
+    assert [bool(note) for note in again.step_notes] == [False, False, True, False]
+    assert again.step_notes[2].startswith("box_cut: the border of the picture leaves")
+    pd.testing.assert_frame_equal(again.scan, plain.scan)
+
+
+def test_thumbnails_are_of_the_decoded_picture_and_made_where_they_are_missing(
+    tmp_path: Path,
+) -> None:
+    images = draw(tmp_path, 3)
+    first = prepared(with_boxes(images, 20), tmp_path, steps=CROP)
+    raw = np.asarray(Image.open(tmp_path / "그림 1.png"))
+    small = first.thumbnails.read(str(first.scan["sha256"][1]))
+    assert np.array_equal(small, thumbnail(raw))
+    for path in first.thumbnails.folder.iterdir():
+        path.unlink()
+    progress: list[tuple[int, int]] = []
+    second = prepared(with_boxes(images, 20), tmp_path, steps=CROP, progress=progress)
+    assert progress[0] == (0, 3)
+    assert len(second.thumbnails) == 3
+
+
+def test_notes_that_a_kill_kept_from_being_written_are_made_again(tmp_path: Path) -> None:
+    images = draw(tmp_path, 3)
+    boxes = images.assign(arguments=write_arguments({"box": [30, 30, 60, 60]}))
+    first = prepared(boxes, tmp_path, steps=CROP)
+    assert all(first.step_notes)
+    # As after a kill between the pixels and their notes, while the scan knows the files.
+    (first.pixels.folder / "steps.parquet").unlink()
+    second = prepared(boxes, tmp_path, steps=CROP)
+    assert second.step_notes == first.step_notes
+    assert len(second.pixels) == 3
+
+
+def test_keys_of_pixels_are_the_hash_of_the_file_or_of_file_and_arguments() -> None:
+    sha256 = "a" * 64
+    assert pixel_key(sha256, "") == sha256
+    texts = [write_arguments(v) for v in ({"frame": 1}, {"frame": 2}, {"frame": 1, "box": [1]})]
+    assert len({pixel_key(sha256, text) for text in texts}) == 3
+    assert write_arguments({"box": [1], "frame": 1}) == texts[2]
 
 
 PREPARE = """

@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from gorae.cli.ahead import augment
+from gorae.cli.bench import bench
+from gorae.cli.eda import eda
 from gorae.cli.job import demo, init, run
 from gorae.cli.look import model
 from gorae.cli.steps import check, ensemble, predict, preprocess, split, submit, train
@@ -50,6 +52,7 @@ for command in (
     run,
     demo,
     init,
+    eda,
     preprocess,
     split,
     train,
@@ -64,3 +67,5 @@ for command in (
     doctor,
 ):
     app.command()(command)
+
+app.add_typer(bench, name="bench")

@@ -42,12 +42,15 @@ def run(
     refit: Annotated[
         bool, typer.Option("--refit", help="Train once more on all pictures at the end.")
     ] = False,
+    skips_eda: Annotated[
+        bool, typer.Option("--no-eda", help="Leave out the look at the data (`gorae eda`).")
+    ] = False,
     answer: Answers = None,
     encoding: Encoding = None,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do the whole job: folds, training, submission, report."""
+    """Do the whole job: data, folds, training, submission, report."""
     target = place(folder, folder_option)
 
     def step(screen: Screen) -> "RunResult":
@@ -62,6 +65,7 @@ def run(
             overrides=tuple(overrides or ()),
             budget_s=budget_s,
             refit=refit,
+            looks=not skips_eda,
             answers=answers,
             ask=screen.ask,
             encoding=encoding,

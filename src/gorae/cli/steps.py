@@ -44,6 +44,10 @@ def preprocess(
     preset: PresetOption = None,
     recipe: RecipeOption = None,
     overrides: Overrides = None,
+    has_preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Draw a sheet of pictures before and after each step."),
+    ] = False,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +58,9 @@ def preprocess(
         settings = read_recipe(preset, recipe, overrides)
         from gorae.pipeline.preprocess import preprocess as step_preprocess
 
-        return step_preprocess(target, recipe=settings, on_event=screen.on_event)
+        return step_preprocess(
+            target, recipe=settings, has_preview=has_preview, on_event=screen.on_event
+        )
 
     draw = partial(show.show_preprocess, folder=target)
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)

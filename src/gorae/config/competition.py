@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from gorae.config.base import Settings
+from gorae.config.problem import Problem
 from gorae.data.sources import TableSource, Task
 from gorae.metrics import METRICS
 from gorae.submission import SubmissionFormat
@@ -35,8 +36,14 @@ class Competition(Settings):
     """More labelled pictures: they train and never validate."""
     test: TableSource | None = None
     """Pictures to predict; absent: there is nothing to submit."""
+    corrections: str | None = None
+    """CSV file of corrected labels and weights, as `gorae eda` writes it for review."""
+    phi: bool = False
+    """Read the personal fields of DICOM headers too (names, dates); they become metadata."""
     submission: SubmissionFormat | None = None
     """Form of the CSV that is sent."""
+    problem: Problem | None = None
+    """What is asked and what the pictures are like; `gorae eda` proposes augmentation by it."""
 
     @model_validator(mode="after")
     def _known_metric(self) -> Self:

@@ -233,6 +233,11 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     "split.holdout_share": _unless(
         lambda r: r.split.kind == "holdout", 'only split.kind = "holdout" has one'
     ),
+    "split.near_duplicates": _unless(lambda r: r.split.group, "split.group is off"),
+    "split.similarity": _unless(
+        lambda r: r.split.group and r.split.near_duplicates,
+        "split.group or split.near_duplicates is off",
+    ),
     "split.stratify_columns": _unless(lambda r: r.split.stratify, "split.stratify is off"),
     "predict.use_checkpoints": _why_dead_checkpoints,
     "refit": _unless(

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gorae.config.base import Settings
+from gorae.config.preparing import PrepareStep, order_problems
 from gorae.config.training import AugmentSettings, LossSettings, TrainSettings
 
 
@@ -25,6 +26,10 @@ class SplitSettings(Settings):
     """Further columns of the train table whose shares are kept even."""
     group: bool = True
     """Keep groups together: subject columns and equal pictures. Off only to show what leaks."""
+    near_duplicates: bool = True
+    """Keep nearly equal pictures together as well: resized, cropped, mirrored, other light."""
+    similarity: float | None = Field(None, gt=0, le=1)
+    """From which likeness two pictures are nearly equal; absent: the measured one."""
     seed: int = Field(0, ge=0)
     """Order in which equally good folds are tried."""
 
@@ -115,6 +120,8 @@ class Recipe(Settings):
     """Folds."""
     model: ModelSettings = ModelSettings()
     """Network."""
+    preprocess: tuple[PrepareStep, ...] = ()
+    """Steps from each decoded picture to the stored one, in order: a list of tables."""
     pixels: PixelSettings = PixelSettings()
     """Input of the network."""
     head: HeadSettings = HeadSettings()
@@ -129,3 +136,10 @@ class Recipe(Settings):
     """Prediction."""
     refit: bool = False
     """Train once more on everything at the end; that model joins the vote on the test set."""
+
+    @field_validator("preprocess")
+    @classmethod
+    def _in_order(cls, steps: tuple[PrepareStep, ...]) -> tuple[PrepareStep, ...]:
+        if problems := order_problems(steps):
+            raise ValueError("; ".join(problems))
+        return steps

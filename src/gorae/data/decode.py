@@ -1,17 +1,23 @@
 """The one decoder: bytes of a picture file become RGB pixels, or a stated reason why not."""
 
-import errno
 import io
-import os
-import stat
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from gorae.data.decoded import (
+    REASONS,
+    Decoded,
+    DecodePolicy,
+    FrameRule,
+    Undecodable,
+    require_size,
+    shape_notes,
+)
+from gorae.data.exif import exif_header
+from gorae.data.file_bytes import read_image_bytes, require_file_size
 from gorae.data.pixels import Interpolation
 from gorae.data.signatures import (
     describe_content,
@@ -22,33 +28,23 @@ from gorae.data.signatures import (
     webp_size,
 )
 
+__all__ = [
+    "DECODER_VERSION",
+    "FORMATS",
+    "REASONS",
+    "DecodePolicy",
+    "Decoded",
+    "FrameRule",
+    "Undecodable",
+    "decode",
+    "read_image_bytes",
+    "resize_short_side",
+]
+
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 
 # Raised when decoded pixels change for the same bytes, so that no stale cache is used.
-DECODER_VERSION = 1
-
-REASONS = {
-    "missing": "does not exist",
-    "dangling_link": "is a link that leads nowhere",
-    "link_loop": "is a link that leads back to itself",
-    "outside": "lies outside the data folder",
-    "directory": "is a folder",
-    "fifo": "is a pipe, not a file",
-    "socket": "is a socket, not a file",
-    "device": "is a device, not a file",
-    "no_permission": "may not be read by this user",
-    "unreadable": "cannot be read from the disk",
-    "empty": "has no bytes",
-    "too_large": "is larger than allowed",
-    "not_image": "is no picture",
-    "format_refused": "has a format that is not taken",
-    "truncated": "is cut off",
-    "corrupt": "is damaged",
-    "memory": "needs more memory to decode than allowed",
-    "too_slow": "takes longer to decode than allowed",
-    "crashed": "crashes the decoder",
-}
-"""Every reason for which a picture is left out, as the end of a sentence."""
+DECODER_VERSION = 2
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -66,136 +62,20 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# A picture this thin or small is named: it is seldom meant.
-_THIN_RATIO = 10
-_SMALL_SIDE_PX = 4
 
-
-@dataclass(frozen=True)
-class DecodePolicy:
-    """What is taken as a picture, and how transparency is shown."""
-
-    max_pixels: int = 64_000_000
-    """Largest width times height."""
-    max_file_bytes: int = 50_000_000
-    """Largest file."""
-    background: tuple[int, int, int] = (255, 255, 255)
-    """Colour behind transparent pixels."""
-    follow_links: bool = False
-    """Whether a link may lead out of the data folder."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded picture."""
-
-    pixels: NDArray[np.uint8]
-    """Upright RGB, (H, W, 3)."""
-    format: str
-    """Pillow's name of the file format."""
-    mode: str
-    """Pillow's name of the stored pixel mode, before it became RGB."""
-    orientation: int
-    """EXIF orientation that was undone, 1 where nothing was."""
-    notes: tuple[str, ...]
-    """What was done to the pixels beyond decoding; each begins with a stable code."""
-
-
-class Undecodable(Exception):  # noqa: N818 - a verdict on a file, not an error of the program
-    """A file that gives no pixels. ``reason`` is a key of REASONS, ``detail`` a plain text."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        # Details quote file content and names: control characters would reach a terminal.
-        self.reason = reason
-        self.detail = "".join(c if c.isprintable() else "?" for c in detail)[:200]
-        super().__init__(reason, self.detail)
-
-
-def read_image_bytes(path: str | Path, *, root: Path, policy: DecodePolicy) -> bytes:
-    """The bytes of a picture file, refused where it is no regular file inside ``root``.
-
-    Args:
-        path: The file, absolute or relative to ``root``; links are resolved first.
-        root: The folder that holds all data.
-        policy: Size cap, and whether links may lead outside.
-
-    Raises:
-        Undecodable: The file is not there, not a file, outside, too large or empty.
-    """
-    named = os.path.join(root, path)
-    try:
-        resolved = os.path.realpath(named, strict=True)
-    except OSError as error:
-        raise _refusal(error, named) from error
-    except ValueError as error:
-        raise Undecodable("missing", f"no name of a file ({error})") from error
-    home = os.path.realpath(root)
-    if not policy.follow_links and os.path.commonpath([resolved, home]) != home:
-        raise Undecodable("outside", f"it leads to {resolved}, outside {home}")
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        # Looked at before it is opened, as opening alone can wake a device, and once more
-        # afterwards, as the name may have been given to something else meanwhile.
-        _require_regular(os.stat(resolved), policy)
-        descriptor = os.open(resolved, flags)
-        try:
-            size_bytes = _require_regular(os.fstat(descriptor), policy)
-            with open(descriptor, "rb", closefd=False) as handle:
-                data = handle.read(size_bytes + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _refusal(error, resolved) from error
-    if not data:
-        raise Undecodable("empty", "0 bytes")
-    return data
-
-
-def _require_regular(status: os.stat_result, policy: DecodePolicy) -> int:
-    kinds = (
-        (stat.S_ISDIR, "directory"),
-        (stat.S_ISFIFO, "fifo"),
-        (stat.S_ISSOCK, "socket"),
-        (stat.S_ISCHR, "device"),
-        (stat.S_ISBLK, "device"),
-    )
-    for is_kind, reason in kinds:
-        if is_kind(status.st_mode):
-            raise Undecodable(reason, "not a regular file")
-    if status.st_size > policy.max_file_bytes:
-        raise Undecodable("too_large", _file_size(status.st_size, policy))
-    return status.st_size
-
-
-def _file_size(size_bytes: int, policy: DecodePolicy) -> str:
-    return (
-        f"{size_bytes / 1e6:,.1f} MB, at most {policy.max_file_bytes / 1e6:,.1f} MB are taken"
-    )
-
-
-def _refusal(error: OSError, path: str) -> Undecodable:
-    reasons = {
-        errno.ENOENT: "dangling_link" if os.path.islink(path) else "missing",
-        errno.ENOTDIR: "missing",
-        errno.ENAMETOOLONG: "missing",
-        errno.ELOOP: "link_loop",
-        errno.EACCES: "no_permission",
-        errno.EPERM: "no_permission",
-    }
-    reason = reasons.get(error.errno or 0, "unreadable")
-    return Undecodable(reason, error.strerror or str(error))
-
-
-def decode(data: bytes, policy: DecodePolicy) -> Decoded:
+def decode(data: bytes, policy: DecodePolicy, *, frame: int | FrameRule = "first") -> Decoded:
     """Decode a picture, upright and as RGB.
 
     EXIF orientation is undone; CMYK becomes RGB; transparent pixels are composited on the
     policy's background; 16-bit gray is divided by 257, 32-bit and float values are scaled as
     the note says; of several frames the first is taken. Colour profiles are not applied.
+    DICOM goes through its own pipeline (``gorae.data.dicom``), with a choice of frames.
 
     Args:
         data: The whole file.
         policy: Caps and background.
+        frame: Which frame of a DICOM file with several: its index from 0, or a rule; other
+            formats show their first.
 
     Raises:
         Undecodable: The file gives no pixels.
@@ -207,6 +87,13 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if known_format(data) == "DICOM":
+                # Only now: pydicom takes half a second to load.
+                from gorae.data.dicom import decode_dicom
+
+                return decode_dicom(data, policy, frame=frame)
+            if isinstance(frame, int) and frame > 0:
+                raise Undecodable("corrupt", f"it has no frame {frame}, it is no DICOM file")
             return _decode(data, policy)
         except Undecodable:
             raise
@@ -223,8 +110,7 @@ def _refuse_early(data: bytes, policy: DecodePolicy) -> None:
     """Refuse what needs no decoder to be refused."""
     if not data:
         raise Undecodable("empty", "0 bytes")
-    if len(data) > policy.max_file_bytes:
-        raise Undecodable("too_large", _file_size(len(data), policy))
+    require_file_size(len(data), policy)
     format_name = known_format(data)
     fault = png_fault(data) if format_name == "PNG" else refused_format(data)
     if fault is not None:
@@ -233,7 +119,7 @@ def _refuse_early(data: bytes, policy: DecodePolicy) -> None:
         raise Undecodable("not_image", describe_content(data))
     claimed = webp_size(data) if format_name == "WEBP" else None
     if claimed is not None:
-        _require_size(claimed, policy)
+        require_size(claimed, policy)
 
 
 def _failure(data: bytes, error: Exception) -> Undecodable:
@@ -245,19 +131,9 @@ def _failure(data: bytes, error: Exception) -> Undecodable:
     return Undecodable(fault.reason, fault.detail)
 
 
-def _require_size(size: tuple[int, int], policy: DecodePolicy) -> None:
-    width, height = size
-    if width * height > policy.max_pixels:
-        raise Undecodable(
-            "too_large",
-            f"{width} x {height} = {width * height / 1e6:,.0f} million pixels, at most "
-            f"{policy.max_pixels / 1e6:,.0f} million are taken",
-        )
-
-
 def _decode(data: bytes, policy: DecodePolicy) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _require_size(image.size, policy)
+        require_size(image.size, policy)
         mode, format_name = image.mode, str(image.format)
         notes = _container_notes(image, data)
         # Pillow undoes and forgets the orientation of a TIFF as it loads.
@@ -267,17 +143,18 @@ def _decode(data: bytes, policy: DecodePolicy) -> Decoded:
         notes += conversion
         remaining, exif_note = _exif_orientation(image)
         notes += exif_note
+        header = exif_header(image)
     if remaining in _TRANSPOSE:
         rgb = rgb.transpose(_TRANSPOSE[remaining])
     applied = stated if stated in _TRANSPOSE else remaining
-    if min(rgb.size) < _SMALL_SIDE_PX or max(rgb.size) > _THIN_RATIO * min(rgb.size):
-        notes += (f"shape: {rgb.width} x {rgb.height}",)
+    notes += shape_notes(rgb.width, rgb.height)
     return Decoded(
         pixels=np.asarray(rgb),
         format=format_name,
         mode=mode,
         orientation=applied if applied in _TRANSPOSE else 1,
         notes=notes,
+        header=header,
     )
 
 

@@ -4,8 +4,10 @@ The parent (``decode_pool``) starts an interpreter that calls ``main``, and talk
 pipes. Everything here and below is light to import: no pandas, no torch. Messages,
 little-endian lengths first:
 
-    parent -> child    u32 length, settings as JSON; then per file: u32 length, path in bytes
-    child -> parent    u32 length, u64 length, JSON object, pixels (empty for the greeting)
+    parent -> child    u32 length, u32 length, text in bytes, arguments in UTF-8: the settings
+                       as JSON, then path and arguments of each file
+    child -> parent    u32 length, u64 length, JSON object, pixels (empty for the greeting),
+                       and the pixels of the thumbnail behind those of the picture
 """
 
 import ctypes
@@ -17,6 +19,7 @@ import signal
 import struct
 import sys
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,13 +34,17 @@ from gorae.data.decode import (
     read_image_bytes,
     resize_short_side,
 )
-from gorae.data.pixels import Interpolation
+from gorae.data.pixels import Interpolation, read_arguments
+from gorae.data.thumbnail import thumbnail
 
-REQUEST = struct.Struct("<I")
+REQUEST = struct.Struct("<II")
 ANSWER = struct.Struct("<IQ")
 
-# TRUST R1: what decoding may take beyond what the process holds before its first picture.
+# TRUST R1: what decoding may take beyond what the process holds before its first picture, and
+# steps as much again: some hold their input, a copy and a map of labels.
 EXTRA_MEMORY_BYTES = 1 << 30
+
+Steps = Sequence[Mapping[str, Any]]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -49,36 +56,47 @@ _EXTENSIONS = {
     "GIF": (".gif",),
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
+    "DICOM": (".dcm", ".dicom", ""),
 }
 
 
 def examine(
     path: bytes,
+    arguments: str = "",
     *,
     root: Path,
     policy: DecodePolicy,
     short_side: int | None,
     interpolation: Interpolation,
-) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    steps: Steps = (),
+    has_thumbnail: bool = False,
+) -> tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.uint8]]:
     """Read and decode one file.
 
     Args:
         path: The file as the system names it, absolute or relative to ``root``.
+        arguments: Frame, box and points of this picture (``data.pixels.write_arguments``).
         root: Folder of all data.
         policy: Caps and background.
         short_side: Length to which the short side of the returned pixels is shrunk; None
             returns no pixels.
         interpolation: Filter of that.
+        steps: What is done to the pixels before (``gorae.preprocess.steps``).
+        has_thumbnail: Whether a thumbnail of the decoded picture is wanted too.
 
     Returns:
-        What is known of the file (columns of a scan), and the pixels, (H, W, 3) or empty.
+        What is known of the file (columns of a scan; ``header`` and ``steps`` where there is
+        something to tell), the pixels, and the thumbnail, each (H, W, 3) or empty.
     """
     nothing = np.empty((0, 0, 3), np.uint8)
+    small = nothing
     facts: dict[str, Any] = {"sha256": "", "reason": "", "detail": ""}
+    given = read_arguments(arguments)
     try:
         data = read_image_bytes(os.fsdecode(path), root=root, policy=policy)
         facts["sha256"] = hashlib.sha256(data).hexdigest()
-        decoded = decode(data, policy)
+        chosen = {"frame": given["frame"]} if "frame" in given else {}
+        decoded = decode(data, policy, **chosen)
         facts |= _describe(path, decoded.format, decoded.notes)
         height, width = decoded.pixels.shape[:2]
         facts |= {
@@ -88,21 +106,37 @@ def examine(
             "width_px": width,
             "height_px": height,
         }
+        if decoded.header:
+            facts["header"] = dict(decoded.header)
+        if has_thumbnail:
+            small = thumbnail(decoded.pixels)
         if short_side is None:
-            return facts, nothing
-        pixels = resize_short_side(
-            decoded.pixels, short_side=short_side, interpolation=interpolation
-        )
+            return facts, nothing, small
+        pixels = decoded.pixels
+        if steps:
+            pixels, facts["steps"] = _stepped(pixels, steps, given)
+        pixels = resize_short_side(pixels, short_side=short_side, interpolation=interpolation)
     except Undecodable as error:
-        return _refused(facts, error.reason, error.detail), nothing
+        return _refused(facts, error.reason, error.detail), nothing, nothing
     except MemoryError:
-        return _refused(facts, "memory", "not enough memory to decode it"), nothing
-    return facts, np.ascontiguousarray(pixels)
+        return _refused(facts, "memory", "not enough memory to decode it"), nothing, nothing
+    return facts, np.ascontiguousarray(pixels), small
+
+
+def _stepped(
+    pixels: NDArray[np.uint8], steps: Steps, given: Mapping[str, Any]
+) -> tuple[NDArray[np.uint8], str]:
+    """The pixels after all steps, and their notes."""
+    # OpenCV takes half a second to load, and a scan without steps needs none of it.
+    from gorae.preprocess.steps import apply_steps
+
+    found = apply_steps(pixels, steps, box=given.get("box"), points=given.get("points", ()))
+    return found.pixels, "; ".join(found.notes)
 
 
 def _describe(path: bytes, format_name: str, notes: tuple[str, ...]) -> dict[str, Any]:
     extension = os.path.splitext(os.fsdecode(path))[1]
-    if extension not in _EXTENSIONS[format_name]:
+    if extension not in _EXTENSIONS.get(format_name, (extension,)):
         notes = (f"extension: the content is {format_name}", *notes)
     return {
         "format": format_name,
@@ -131,49 +165,72 @@ def main() -> None:
     """Answer requests from standard input until it ends."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.dup(1)
-    settings = json.loads(_read_request(requests) or b"{}")
+    first = _read_request(requests)
+    settings = json.loads(first[0] if first else b"{}")
     _die_with_parent(settings["parent_pid"])
-    _limit_memory()
+    if settings["steps"]:
+        _load_steps()
+    _limit_memory(EXTRA_MEMORY_BYTES * (2 if settings["steps"] else 1))
     # What libraries print from here on would mix with nothing, but could fill a disk.
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
-    _answer(answers, {}, memoryview(b""))
+    _answer(answers, {}, memoryview(b""), memoryview(b""))
     policy = DecodePolicy(
         **settings["policy"] | {"background": tuple(settings["policy"]["background"])}
     )
     # The policy's cap is checked before anything is decoded; Pillow's own would hide it.
     Image.MAX_IMAGE_PIXELS = None
     root = Path(os.fsdecode(bytes.fromhex(settings["root"])))
-    while (path := _read_request(requests)) is not None:
-        facts, pixels = examine(
-            path,
+    while (request := _read_request(requests)) is not None:
+        facts, pixels, small = examine(
+            request[0],
+            request[1].decode("utf-8"),
             root=root,
             policy=policy,
             short_side=settings["short_side"],
             interpolation=settings["interpolation"],
+            steps=settings["steps"],
+            has_thumbnail=settings["has_thumbnails"],
         )
         facts["shape"] = pixels.shape[:2]
-        payload = pixels.reshape(-1).data
+        payload, behind = pixels.reshape(-1).data, small.reshape(-1).data
         facts["crc32"] = zlib.crc32(payload)
-        _answer(answers, facts, payload)
+        _answer(answers, facts, payload, behind)
 
 
-def _read_request(stream: BinaryIO) -> bytes | None:
+def _read_request(stream: BinaryIO) -> tuple[bytes, bytes] | None:
     header = stream.read(REQUEST.size)
     if len(header) < REQUEST.size:
         return None
-    return stream.read(REQUEST.unpack(header)[0])
+    first, second = REQUEST.unpack(header)
+    return stream.read(first), stream.read(second)
 
 
-def _answer(descriptor: int, facts: dict[str, Any], payload: memoryview) -> None:
+def _answer(
+    descriptor: int,
+    facts: dict[str, Any],
+    payload: memoryview,
+    behind: memoryview,
+) -> None:
     text = json.dumps(facts).encode("utf-8")
-    head = memoryview(ANSWER.pack(len(text), len(payload)) + text)
+    head = ANSWER.pack(len(text), len(payload) + len(behind)) + text
     # In one call, so that the parent wakes once.
-    while len(head) + len(payload):
-        sent = os.writev(descriptor, [head, payload])
-        payload = payload[max(0, sent - len(head)) :]
-        head = head[sent:]
+    parts = [memoryview(head), payload, behind]
+    while parts:
+        sent = os.writev(descriptor, parts)
+        while parts and sent >= len(parts[0]):
+            sent -= len(parts.pop(0))
+        if parts:
+            parts[0] = parts[0][sent:]
+
+
+def _load_steps() -> None:
+    import cv2
+
+    # One thread per child: the children are as many as the cores.
+    cv2.setNumThreads(1)
+    import gorae.preprocess.steps  # noqa: F401 - loaded before memory is limited
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -185,12 +242,12 @@ def _die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def _limit_memory() -> None:
+def _limit_memory(extra_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as handle:
             base_bytes = int(handle.read().split()[0]) * resource.getpagesize()
-        limit = base_bytes + EXTRA_MEMORY_BYTES
+        limit = base_bytes + extra_bytes
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)

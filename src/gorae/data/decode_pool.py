@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ from typing import IO, Any
 from gorae.data.decode import DecodePolicy
 from gorae.data.decode_child import ANSWER, REQUEST
 from gorae.data.pixels import Interpolation
+from gorae.data.thumbnail import THUMBNAIL_SIDE
 from gorae.errors import ResourceError
 
 # The file a child works on, and the one it takes next without waiting for us.
@@ -41,6 +42,7 @@ _PIPE_BYTES = 1 << 20
 
 _USUAL_ANSWER_BYTES = 1 << 19
 _LARGEST_FACTS_BYTES = 1 << 20
+_THUMBNAIL_BYTES = THUMBNAIL_SIDE**2 * 3
 
 _CHILD_COMMAND = "from gorae.data.decode_child import main; main()"
 
@@ -54,6 +56,9 @@ class ChildSettings:
     short_side: int | None
     interpolation: Interpolation
     timeout_s: float
+    steps: tuple[Mapping[str, Any], ...] = ()
+    """What is done to decoded pixels (``gorae.preprocess.steps``)."""
+    has_thumbnails: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,15 @@ class Answer:
     """Columns of the scan; with pixels also their ``shape`` (H, W) and ``crc32``."""
     pixels: memoryview
     """RGB bytes of that shape, empty where there are none; valid until the next answer."""
+    thumbnail: memoryview
+    """RGB bytes of the thumbnail, empty where there is none; valid until the next answer."""
 
 
 @dataclass(slots=True)
 class _Task:
     index: int
     path: bytes
+    arguments: bytes
     failures: int = 0
 
 
@@ -106,7 +114,11 @@ class _ChildError(Exception):
 
 
 def examine_files(
-    paths: Sequence[bytes], settings: ChildSettings, *, num_children: int
+    paths: Sequence[bytes],
+    settings: ChildSettings,
+    *,
+    num_children: int,
+    arguments: Sequence[str] | None = None,
 ) -> Generator[Answer, None, None]:
     """Examine files in child processes; answers come as they are ready, one per path.
 
@@ -117,11 +129,16 @@ def examine_files(
         paths: Files as the system names them, absolute or relative to the root.
         settings: What is done with each.
         num_children: Processes, at least 1.
+        arguments: Frame, box and points of each (``data.pixels.write_arguments``).
 
     Raises:
         ResourceError: A child cannot be started.
     """
-    pending = deque(_Task(index, path) for index, path in enumerate(paths))
+    texts = arguments if arguments is not None else [""] * len(paths)
+    pending = deque(
+        _Task(index, path, text.encode("utf-8"))
+        for index, (path, text) in enumerate(zip(paths, texts, strict=True))
+    )
     children: list[_Child] = []
     try:
         # One by one, so that those that were started are stopped when the next cannot be.
@@ -161,13 +178,14 @@ def _send(child: _Child, task: _Task) -> None:
     if not child.tasks and child.is_ready:
         child.since = time.monotonic()
     child.tasks.append(task)
-    _write(child, task.path)
+    _write(child, task.path, task.arguments)
 
 
-def _write(child: _Child, message: bytes) -> None:
+def _write(child: _Child, message: bytes, arguments: bytes = b"") -> None:
     assert child.process.stdin is not None
+    head = REQUEST.pack(len(message), len(arguments))
     try:
-        child.process.stdin.write(REQUEST.pack(len(message)) + message)
+        child.process.stdin.write(head + message + arguments)
     except BrokenPipeError:
         # It has died; the end of its answers says so too and is handled there.
         return
@@ -207,7 +225,11 @@ def _receive(child: _Child, settings: ChildSettings) -> Answer | None:
     facts, pixels = message
     if facts["reason"] == "memory" and child.tasks[0].failures + 1 < _ATTEMPTS:
         raise _ChildError("memory", facts["detail"])
-    return Answer(child.tasks.popleft().index, facts, pixels)
+    height, width = facts["shape"]
+    split = height * width * 3
+    if len(pixels) - split not in (0, _THUMBNAIL_BYTES):
+        raise _ChildError("crashed", "its answer is broken")
+    return Answer(child.tasks.popleft().index, facts, pixels[:split], pixels[split:])
 
 
 def _receive_message(
@@ -229,7 +251,7 @@ def _receive_message(
             # A child whose memory a hostile file has overwritten may send anything.
             if (
                 facts_bytes > _LARGEST_FACTS_BYTES
-                or pixel_bytes > 3 * settings.policy.max_pixels
+                or pixel_bytes > 3 * settings.policy.max_pixels + _THUMBNAIL_BYTES
             ):
                 raise _ChildError("crashed", "its answer is broken")
             child.facts_bytes = facts_bytes
@@ -262,7 +284,7 @@ def _blame(child: _Child, failure: _ChildError, pending: deque[_Task]) -> Answer
         "reason": failure.reason,
         "detail": f"{detail}, {_ATTEMPTS} times",
     }
-    return Answer(first.index, facts, memoryview(b""))
+    return Answer(first.index, facts, memoryview(b""), memoryview(b""))
 
 
 def _ending(exit_code: int) -> str:

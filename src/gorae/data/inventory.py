@@ -1,8 +1,9 @@
 """What lies in a folder before anything is known of it: pictures, tables, and their roles."""
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,13 @@ import pandas as pd
 
 from gorae.data.archives import extract_zip
 from gorae.data.csv_text import decode_text, guess_delimiter, read_bytes, read_csv_text
-from gorae.data.listing import PictureFolder, is_picture, nfc, walk_files
+from gorae.data.listing import (
+    PictureFolder,
+    find_nameless_dicom,
+    is_picture,
+    nfc,
+    walk_files,
+)
 from gorae.errors import DataError, UserError
 
 # Words in the names of files and folders that tell what they are for.
@@ -102,6 +109,8 @@ class Inventory:
     """Paths of all pictures."""
     tables: tuple[FoundTable, ...]
     """All CSV files but solutions."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where each file lies on the disk, absolute; for zip files, where it was unpacked."""
 
     def with_role(self, role: str | None) -> tuple[str, ...]:
         """The pictures in folders of a role; None: in folders of no role."""
@@ -113,7 +122,9 @@ class Inventory:
             prefix = "" if root == "." else f"{root}/"
             chosen = self.pictures if role == ANY_ROLE else self.with_role(role)
             files = tuple(path[len(prefix) :] for path in chosen if path.startswith(prefix))
-            self._listed[root, role] = PictureFolder(root, root, files)
+            # Whatever is listed here is a picture, by its name or by its content.
+            nameless = frozenset(name for name in files if not is_picture(name))
+            self._listed[root, role] = PictureFolder(root, root, files, nameless)
         return self._listed[root, role]
 
     @cached_property
@@ -197,8 +208,10 @@ def take_inventory(
                     findings.notes.append(f"{path} is not used: {error}")
                     continue
                 raise
-    pictures = tuple(sorted(path for path in places if is_picture(path)))
-    return Inventory(folder.resolve().name, pictures, tuple(tables))
+    absolute = {path: os.path.abspath(place) for path, place in places.items()}
+    nameless = find_nameless_dicom(absolute, folder)
+    pictures = tuple(sorted(path for path in places if is_picture(path) or path in nameless))
+    return Inventory(folder.resolve().name, pictures, tuple(tables), absolute)
 
 
 def _is_unpacked(path: str, places: Iterable[str]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gorae.data.columns import find_image_column
+from gorae.data.dicom_layout import propose_patients
 from gorae.data.inventory import (
     Findings,
     FoundTable,
@@ -84,6 +85,7 @@ def _recognise(folder: Path, encoding: str | None, findings: Findings) -> dict[s
             settings = recognise_tables(inventory, train, sample, findings)
     if settings is None:
         raise DataError(_nothing_found(folder, inventory))
+    propose_patients(settings, inventory, folder, findings)
     kept = {key: value for key, value in settings.items() if value not in ({}, [])}
     return {"name": inventory.name, **kept}
 

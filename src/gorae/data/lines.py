@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gorae.data.archives import locate
 from gorae.data.csv_text import at_rows, read_csv_text
+from gorae.data.dicom_header import PREFIX
 from gorae.data.listing import PictureFolder, id_problem, is_solution, list_pictures, nfc
 from gorae.data.sources import META_PREFIX, SampleSource, TableSource
 from gorae.errors import DataError
@@ -30,6 +31,8 @@ class Lines:
     """Picture of each line, below ``images``; empty where it is missing."""
     places: tuple[int | str, ...]
     """Row number in the table, or name of the file, of each line."""
+    arguments: tuple[str, ...]
+    """What decoding each line's picture is told, as JSON; empty where nothing."""
     problems: tuple[str, ...] = ()
     """What is wrong, one text per kind of fault."""
 
@@ -53,6 +56,7 @@ class Lines:
             cells=self.cells.iloc[list(rows)].reset_index(drop=True),
             files=tuple(self.files[row] for row in rows),
             places=tuple(self.places[row] for row in rows),
+            arguments=tuple(self.arguments[row] for row in rows),
         )
 
     def at(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
@@ -90,7 +94,7 @@ def read_lines(
     if source.table is None and ids is None:
         files = tuple(pictures.pictures)
         cells = pd.DataFrame(index=range(len(files)))
-        return Lines(source, pictures, cells, files, files)
+        return Lines(source, pictures, cells, files, files, ("",) * len(files))
     if ids is None:
         table = read_source_table(folder, source, extracted_root=extracted_root)
         _require_columns(table, source)
@@ -123,7 +127,7 @@ def _require_columns(table: pd.DataFrame, source: TableSource) -> None:
         source.row_column,
         source.fold_column,
         *source.label_columns,
-        *source.group_columns,
+        *(name for name in source.group_columns if not name.startswith(PREFIX)),
         *source.box_columns,
         *(part.column for part in source.compose),
     ]
@@ -174,6 +178,7 @@ def _join(table: pd.DataFrame, source: TableSource, pictures: PictureFolder) -> 
         table.iloc[rows].reset_index(drop=True),
         files,
         tuple(numbers[row] for row in rows),
+        ("",) * len(files),
         tuple(problems),
     )
 

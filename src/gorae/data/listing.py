@@ -3,19 +3,24 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from gorae.data.archives import locate, unsafe_reason
+from gorae.data.decoded import DecodePolicy
+from gorae.data.dicom_peek import is_dicom_file
 
 # The formats of TRUST R1 by their usual names; a file of another name counts when a table
 # names it exactly.
-IMAGE_EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-)
-_SAME_EXTENSION = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}
+IMAGE_EXTENSIONS = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
+    ".dcm", ".dicom",
+))  # fmt: skip
+_SAME_EXTENSION = {
+    ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tiff": ".tif", ".dicom": ".dcm",
+}  # fmt: skip
 
 # Folders gorae and others keep for themselves.
 _SKIPPED_FOLDERS = frozenset(("__MACOSX", "__pycache__"))
@@ -43,6 +48,33 @@ def split_extension(name: str) -> tuple[str, str]:
 def is_picture(name: str) -> bool:
     """Whether the name has the extension of a picture."""
     return split_extension(name)[1] != ""
+
+
+def may_be_dicom(name: str) -> bool:
+    """Whether the name leaves it open, or says, that the file is DICOM."""
+    return split_extension(name)[1] in ("", ".dcm")
+
+
+def has_no_extension(name: str) -> bool:
+    """Whether a file is named as scanners do: ``IM000001``, or a UID such as ``1.2.840.7``."""
+    base = name.rpartition("/")[2]
+    _, dot, suffix = base.rpartition(".")
+    return base.upper() != "DICOMDIR" and (not dot or suffix.isdigit())
+
+
+def find_nameless_dicom(places: Mapping[str, str], root: Path) -> frozenset[str]:
+    """The files without an extension that are DICOM by their content.
+
+    Args:
+        places: Name of each file, and where it lies, absolute or below ``root``.
+        root: The folder that holds them all.
+    """
+    policy = DecodePolicy()
+    return frozenset(
+        name
+        for name, place in places.items()
+        if has_no_extension(name) and is_dicom_file(place, root=root, policy=policy)
+    )
 
 
 def walk_files(root: Path) -> Iterator[str]:
@@ -89,11 +121,13 @@ class PictureFolder:
     """Where that folder lies, relative to the competition's folder."""
     files: tuple[str, ...]
     """All files in it, relative to it."""
+    nameless: frozenset[str] = frozenset()
+    """Those without an extension that are DICOM by their content."""
 
     @cached_property
     def pictures(self) -> list[str]:
-        """The files with the extension of a picture."""
-        return [name for name in self.files if is_picture(name)]
+        """The files with the extension of a picture, and DICOM files without one."""
+        return [name for name in self.files if is_picture(name) or name in self.nameless]
 
     def image_id(self, name: str) -> str:
         """The unique name of a file of this folder: its path below the competition's folder."""
@@ -203,7 +237,9 @@ def list_pictures(folder: Path, images: str, *, extracted_root: Path) -> Picture
     root = locate(folder, images, extracted_root=extracted_root)
     files = tuple(walk_files(root)) if root.is_dir() else ()
     real = Path(os.path.relpath(root, folder)).as_posix()
-    return PictureFolder(images, real, files)
+    return PictureFolder(
+        images, real, files, find_nameless_dicom({name: name for name in files}, root)
+    )
 
 
 def id_problem(name: str) -> str | None:

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from gorae.data.csv_text import at_rows
+from gorae.data.frames import frame_suffix, with_frames
 from gorae.data.lines import Lines, missing_pictures, read_lines, read_source_table
 from gorae.data.listing import nfc, split_extension
 from gorae.data.sources import SampleSource, TableSource
 from gorae.errors import DataError
 
-TEST_COLUMNS = ("image_id", "path", "row_id")
+TEST_COLUMNS = ("image_id", "path", "arguments", "row_id")
 
 
 def read_test(
@@ -47,6 +48,8 @@ def read_test(
             order = np.argsort([position[id_] for id_ in row_ids], kind="stable")
             lines = lines.select(order)
             row_ids = [row_ids[row] for row in order]
+    lines, rows = with_frames(lines, folder)
+    row_ids = [row_ids[row] for row in rows]
     table = _build_table(lines, row_ids)
     if not problems:
         problems = _repeated_pictures(table, lines)
@@ -132,8 +135,12 @@ def _build_table(lines: Lines, row_ids: Sequence[str]) -> pd.DataFrame:
     pictures, files = lines.pictures, lines.files
     names = [file or row for file, row in zip(files, row_ids, strict=True)]
     columns: dict[str, list[str]] = {
-        "image_id": [pictures.image_id(name) for name in names],
+        "image_id": [
+            pictures.image_id(name) + frame_suffix(argument)
+            for name, argument in zip(names, lines.arguments, strict=True)
+        ],
         "path": [pictures.path(file) if file else "" for file in files],
+        "arguments": list(lines.arguments),
         "row_id": list(row_ids),
     }
     return pd.DataFrame({**columns, **lines.metadata()}, dtype="str")

@@ -15,13 +15,16 @@ _REFUSED = (
     (0, b"8BPS", "PSD"),
     (0, b"SIMPLE  =", "FITS"),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
-    (128, b"DICM", "DICOM"),
     (4, b"ftyp", "HEIC, AVIF or a video"),
     (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (0, b"\x00\x00\x01\x00", "ICO"),
 )
+
+# What the first elements of a DICOM data set hold: lengths, identifiers, dates, short texts.
+_SHORT_VRS = frozenset((b"UL", b"UI", b"CS", b"DA", b"TM", b"SH", b"LO", b"AE", b"DT", b"IS"))
+_LONGEST_FIRST_VALUE = 1024
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ def refused_format(data: bytes) -> Fault | None:
 
 def known_format(data: bytes) -> str | None:
     """The accepted format that the first bytes name, None for anything else."""
+    if is_dicom(data):
+        return "DICOM"
     if data.startswith(_PNG):
         return "PNG"
     if data.startswith(_JPEG):
@@ -55,6 +60,46 @@ def known_format(data: bytes) -> str | None:
     if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return "TIFF"
     return None
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the first bytes are those of a DICOM file, with its preamble or without.
+
+    A file without one must begin with an element of the groups that come first (file
+    meta, identification), and go on with a later one of these.
+    """
+    if data[128:132] == b"DICM":
+        return True
+    return any(_begins_with_elements(data, order) for order in ("<", ">"))
+
+
+def _begins_with_elements(data: bytes, order: str) -> bool:
+    position, last = 0, -1
+    for _ in range(2):
+        if len(data) < position + 12:
+            return False
+        group, element, length = struct.unpack_from(f"{order}HHI", data, position)
+        vr = data[position + 4 : position + 6]
+        if vr in _SHORT_VRS:
+            (length,) = struct.unpack_from(f"{order}H", data, position + 6)
+        elif vr == b"OB":
+            (length,) = struct.unpack_from(f"{order}I", data, position + 8)
+            length += 4
+        elif order == ">":
+            return False
+        tag = group << 16 | element
+        if group not in (0x0002, 0x0008) or tag <= last or length > _LONGEST_FIRST_VALUE:
+            return False
+        position, last = position + 8 + length, tag
+    return True
+
+
+def program_preamble(data: bytes) -> str | None:
+    """The kind of program whose header stands in the free preamble of a DICOM file."""
+    if data[128:132] != b"DICM":
+        return None
+    kinds = ((b"MZ", "Windows program"), (b"\x7fELF", "Linux program"), (b"#!", "script"))
+    return next((kind for magic, kind in kinds if data.startswith(magic)), None)
 
 
 def describe_content(data: bytes) -> str:

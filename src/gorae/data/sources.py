@@ -67,7 +67,8 @@ class TableSource:
     compose: tuple[LabelPart, ...] = ()
     """Parts of which the label, a number, is the sum (mask x 6 + gender x 3 + age group)."""
     group_columns: tuple[str, ...] = ()
-    """Columns (patient, person ...) whose equal values must stay in one fold."""
+    """Columns (patient, person ...) whose equal values must stay in one fold; of DICOM
+    headers too, such as ``dicom.patient``, which no table needs to have."""
     group_pattern: str | None = None
     """Regular expression on the path below ``images``; its group ``group`` joins pictures."""
     fold_column: str | None = None
@@ -76,6 +77,9 @@ class TableSource:
     """Four columns of a bounding box, or one with four numbers; kept as metadata."""
     box_format: Literal["xyxy", "xywh"] | None = None
     """Whether the box is left, top, right, bottom or left, top, width, height."""
+    frames: Literal["first", "middle", "max", "all"] = "first"
+    """Of a DICOM file with several frames: one of them, the maximum of each pixel over all,
+    or each frame as an image of its own; a file stays one row, its frames in one fold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +101,13 @@ class Tables:
     """The tables of a competition, read and checked.
 
     ``train`` has one line per image: ``image_id`` (the path below the competition's folder,
-    unique), ``path`` (the same, where the file lies; inside ``.gorae`` for zip files),
-    ``row_id``, ``label`` (class name; tuple of names for multi-label; float for regression),
-    ``role`` ("train", "holdout" or "extra"), ``fold`` (given fold or -1), and metadata as text
-    under ``meta.NAME``. ``test`` has ``image_id``, ``path``, ``row_id`` and metadata, in the
-    order of the sample submission; a line whose picture is missing has an empty ``path``.
+    unique; of one frame among several, the path and ``#frame=K``), ``path`` (the same, where
+    the file lies; inside ``.gorae`` for zip files), ``arguments`` (what decoding is told
+    besides, as JSON such as ``{"frame": 3}``; mostly empty), ``row_id``, ``label`` (class
+    name; tuple of names for multi-label; float for regression), ``role`` ("train", "holdout"
+    or "extra"), ``fold`` (given fold or -1), and metadata as text under ``meta.NAME``.
+    ``test`` has ``image_id``, ``path``, ``arguments``, ``row_id`` and metadata, in the order
+    of the sample submission; a line whose picture is missing has an empty ``path``.
     """
 
     train: pd.DataFrame

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gorae.data.crossing import cross_problems, shared_groups
 from gorae.data.csv_text import at_rows, read_csv_text
+from gorae.data.dicom_header import PREFIX
+from gorae.data.frames import frame_suffix, with_frames
 from gorae.data.labels import (
     MISSING_TEXTS,
     check_names,
@@ -18,7 +22,7 @@ from gorae.data.labels import (
     sorted_classes,
 )
 from gorae.data.lines import Lines, missing_pictures, read_lines
-from gorae.data.listing import count_unnameable, is_picture, nfc
+from gorae.data.listing import count_unnameable, nfc
 from gorae.data.requested import TEST_COLUMNS, read_test
 from gorae.data.sources import META_PREFIX, SampleSource, Tables, TableSource, Task
 from gorae.errors import DataError, list_problems
@@ -67,7 +71,9 @@ def read_tables(
     read: list[Lines] = []
     for role, source in sources:
         lines = read_lines(folder, source, extracted_root=folder / EXTRACTED)
-        part = _label_lines(lines, role=role, task=task, notes=notes, problems=problems)
+        part = _label_lines(
+            lines, folder=folder, role=role, task=task, notes=notes, problems=problems
+        )
         problems += _check_classes(part, lines.name, classes=classes, task=task)
         parts.append(part)
         read.append(lines)
@@ -81,11 +87,11 @@ def read_tables(
         notes += test_notes
         problems += faults
     if not problems:
-        problems += _cross_problems(labelled, test_table)
+        problems += cross_problems(labelled, test_table)
     groups = tuple(dict.fromkeys(name for part in parts for name in part.attrs["groups"]))
     names: tuple[str, ...] = ()
     if not problems:
-        problems += _shared_groups(labelled, groups)
+        problems += shared_groups(labelled, groups)
         names = tuple(nfc(name) for name in classes) or _found_classes(labelled, task)
         problems += _class_problems(labelled, names, task)
     if problems:
@@ -100,7 +106,13 @@ def read_tables(
 
 
 def _label_lines(
-    lines: Lines, *, role: str, task: Task, notes: list[str], problems: list[str]
+    lines: Lines,
+    *,
+    folder: Path,
+    role: str,
+    task: Task,
+    notes: list[str],
+    problems: list[str],
 ) -> pd.DataFrame:
     """One labelled source as a table, with ``place`` and ``name`` kept for messages."""
     source = lines.source
@@ -126,6 +138,8 @@ def _label_lines(
     lines, labels, repeated, conflicts = _drop_repeated(lines, labels)
     notes += repeated
     faults += conflicts
+    lines, rows = with_frames(lines, folder)
+    labels = labels[rows]
     folds, fold_faults = _read_folds(lines)
     faults += fold_faults
     table = _build_table(lines, labels, folds=folds, role=role)
@@ -138,8 +152,9 @@ def _build_table(
     lines: Lines, labels: np.ndarray[Any, Any], *, folds: list[int], role: str
 ) -> pd.DataFrame:
     pictures, source = lines.pictures, lines.source
-    image_ids = [pictures.image_id(file) for file in lines.files]
-    row_ids = image_ids
+    # The frames of a file are images of one row, as long as nothing else says what a row is.
+    row_ids = [pictures.image_id(file) for file in lines.files]
+    image_ids = list(map(add, row_ids, map(frame_suffix, lines.arguments)))
     if source.row_column is not None:
         row_ids = [nfc(text) for text in lines.column(source.row_column)]
     names = lines.files
@@ -148,6 +163,7 @@ def _build_table(
     columns: dict[str, Any] = {
         "image_id": pd.Series(image_ids, dtype="str"),
         "path": pd.Series([pictures.path(file) for file in lines.files], dtype="str"),
+        "arguments": pd.Series(lines.arguments, dtype="str"),
         "row_id": pd.Series(row_ids, dtype="str"),
         "label": pd.Series(labels, dtype=object),
         "role": pd.Series([role] * len(lines), dtype="str"),
@@ -216,7 +232,11 @@ def _read_folds(lines: Lines) -> tuple[list[int], list[str]]:
 def _add_groups(table: pd.DataFrame, lines: Lines, notes: list[str]) -> list[str]:
     """Note in ``table.attrs`` which columns are groups; missing groups are problems."""
     source = lines.source
-    groups = [f"{META_PREFIX}{nfc(name)}" for name in source.group_columns]
+    groups = [
+        f"{META_PREFIX}{nfc(name)}"
+        for name in source.group_columns
+        if not name.startswith(PREFIX)
+    ]
     if source.group_pattern is not None:
         found = [match_group(source.group_pattern, "group", file) for file in lines.files]
         table[PATH_GROUP] = pd.Series([text or "" for text in found], dtype="str")
@@ -266,55 +286,6 @@ def _concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return whole
 
 
-def _cross_problems(labelled: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """Faults between sources: a picture twice, a row in two parts, a row with two labels."""
-    problems = []
-    for column, what in (("path", "pictures"), ("row_id", "rows")):
-        roles = labelled.groupby(column)["role"].nunique()
-        shared = roles.index[roles > 1].tolist()
-        if shared:
-            problems.append(
-                f"{len(shared)} {what} stand in more than one of train, holdout and extra: "
-                f"{at_rows([str(name) for name in shared])}"
-            )
-    twice = labelled["path"].duplicated()
-    if twice.any() and not problems:
-        names = labelled.loc[twice, "path"].tolist()
-        problems.append(f"{len(names)} pictures stand in two extra sources: {at_rows(names)}")
-    rows = labelled[labelled["row_id"].duplicated(keep=False)]
-    labels = rows["label"].map(repr).groupby(rows["row_id"]).nunique()
-    torn = labels.index[labels > 1].tolist()
-    if torn:
-        problems.append(
-            f"{len(torn)} rows have pictures with different labels: "
-            f"{at_rows([str(row) for row in torn])}. A row has one label; choose another "
-            "`row_column`"
-        )
-    both = sorted(set(labelled["path"]) & set(test["path"]))
-    if both:
-        problems.append(
-            f"{len(both)} pictures are to be predicted and labelled at once: {at_rows(both)}. "
-            "Check `images` of train and test"
-        )
-    return problems
-
-
-def _shared_groups(labelled: pd.DataFrame, groups: Sequence[str]) -> list[str]:
-    problems = []
-    for column in groups:
-        by_role = {
-            role: set(labelled.loc[labelled["role"] == role, column])
-            for role in ("train", "holdout")
-        }
-        shared = sorted(by_role["train"] & by_role["holdout"])
-        if shared:
-            problems.append(
-                f"{len(shared)} groups of {column} are in train and in the given validation "
-                f"set: {at_rows(shared)}. Move each to one side, or drop the group column"
-            )
-    return problems
-
-
 def _unused_pictures(
     read: Sequence[Lines], labelled: pd.DataFrame, test: pd.DataFrame, folder: Path
 ) -> list[str]:
@@ -323,11 +294,7 @@ def _unused_pictures(
     notes = []
     for lines in read:
         pictures = lines.pictures
-        idle = [
-            name
-            for name in pictures.files
-            if is_picture(name) and pictures.path(name) not in used
-        ]
+        idle = [name for name in pictures.pictures if pictures.path(name) not in used]
         used |= {pictures.path(name) for name in idle}
         if idle:
             notes.append(

@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gorae.config import Recipe
 from gorae.data.store import PixelStore
 from gorae.errors import DataError, StorageError
 from gorae.metrics import METRICS, Metric, evaluate
 from gorae.pipeline.context import Context, labels_key, read_scan, usable
+from gorae.pipeline.pixels import pixel_keys
 from gorae.pipeline.scores import competition_metric, row_truth
 from gorae.report.numbers import Count, number, percent
 from gorae.report.texts import Text
@@ -59,7 +61,7 @@ class _Finding:
     reason: Text
 
 
-def advise(context: Context, *, pixels: PixelStore) -> Advice:
+def advise(context: Context, recipe: Recipe, *, pixels: PixelStore) -> Advice:
     """Apply the rule to a competition whose pictures are prepared.
 
     How many there are is the size of the typical class. How like ImageNet's they are is taken
@@ -71,7 +73,7 @@ def advise(context: Context, *, pixels: PixelStore) -> Advice:
         UserError: The pictures are not scanned yet.
     """
     is_enough, amount = _amount(context)
-    found = _found(_by_frozen_run(context), _by_colour(context, pixels))
+    found = _found(_by_frozen_run(context), _by_colour(context, recipe, pixels))
     kind = _RULE[found.likeness, is_enough]
     reason = Text(f"{amount.en} {found.reason.en}", f"{amount.ko} {found.reason.ko}")
     return Advice(kind, SENTENCES[kind], reason)
@@ -211,10 +213,12 @@ def _said_of_run(run: RunFolder, result: dict[str, Any], shares: list[float]) ->
     )
 
 
-def _by_colour(context: Context, pixels: PixelStore) -> _Finding:
+def _by_colour(context: Context, recipe: Recipe, pixels: PixelStore) -> _Finding:
     scan = read_scan(context)
     ids = context.tables.train["image_id"]
-    hashes = scan.loc[list(ids[usable(scan, ids)]), "sha256"].drop_duplicates().tolist()
+    hashes = list(
+        dict.fromkeys(pixel_keys(context, recipe, scan, ids[usable(scan, ids)].tolist()))
+    )
     looked_at = hashes[:: max(1, -(-len(hashes) // NUM_LOOKED_AT))]
     share = float(np.mean([is_grey(pixels.read(sha256)) for sha256 in looked_at]))
     seen = Count(len(looked_at))

@@ -24,6 +24,7 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_bytes
 from gorae.pipeline.context import Context, open_context, usable
 from gorae.pipeline.pixels import input_pixels, prepare
+from gorae.stores.prepared import Prepared
 
 # Pictures are drawn before they are mixed; mixing is shown on the first of these draws.
 FIRST_EPOCH = 0
@@ -113,7 +114,7 @@ def preview(
     for warning in warnings:
         on_event(Event("warning", "augment", warning))
     prepared = prepare(context, recipe, spec, on_event=on_event)
-    table = _readable(context, prepared.scan)
+    table = _readable(context, prepared)
     shown = [_Shown.read(table, place, prepared.pixels) for place in _spread(table, num_images)]
     rows = [
         _row(one, spec=spec, train_spec=train_spec, plan=plan, recipe=recipe, num=num_draws)
@@ -162,16 +163,17 @@ def _label(label: Any) -> str:
     return ", ".join(label) if isinstance(label, tuple) else f"{label}"
 
 
-def _readable(context: Context, scan: pd.DataFrame) -> pd.DataFrame:
-    """The train table's pictures that can be shown, with ``sha256``."""
-    scan = scan.set_index("image_id")
+def _readable(context: Context, prepared: Prepared) -> pd.DataFrame:
+    """The train table's pictures that can be shown, with ``sha256``: the key of
+    their pixels."""
+    scan = prepared.scan.set_index("image_id").assign(key=prepared.keys)
     train = context.tables.train
     table = train[usable(scan, train["image_id"])].reset_index(drop=True)
     if table.empty:
         raise DataError(
             "None of the training pictures can be read; .gorae/scan.parquet says why."
         )
-    return table.assign(sha256=table["image_id"].map(scan["sha256"]))
+    return table.assign(sha256=table["image_id"].map(scan["key"]))
 
 
 def _spread(table: pd.DataFrame, num_images: int) -> list[int]:

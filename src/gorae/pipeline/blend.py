@@ -220,6 +220,8 @@ def _make_run(
                     "use": _common(members, "use") or "ensemble",
                     "weights": _common(members, "weights") or "several",
                 },
+                # What the pictures of `keys` were prepared with.
+                "preprocess": members[0].read_settings()["recipe"].get("preprocess", []),
             },
             "keys": members[0].read_settings()["keys"],
         }

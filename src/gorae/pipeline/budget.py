@@ -65,7 +65,7 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
     Folds go before size, size before epochs: an honest score on all rows is worth most, and a
     fine-tuned network needs few epochs. Where no fine-tuning fits, the backbone stays frozen.
     """
-    context = open_context(folder)
+    context = open_context(folder, is_prepared=False)
     on_event(Event("stage", "plan", "measuring the speed of the network"))
     work = _work(context, recipe, left_s=deadline - time.monotonic())
     left_s = FILLED_SHARE * (deadline - time.monotonic()) - FIXED_S

@@ -20,6 +20,8 @@ REBUILT = {
 }
 
 _KEPT = {
+    "duplicates": "searches for look-alikes; the next split searches again",
+    "eda": "what `gorae eda` found; it can find it again",
     "weights": "weights that runs need for prediction",
     "splits": "split contracts; scores name them",
     "submissions": "what was sent, and the ledger",
@@ -34,7 +36,8 @@ class Holding:
     """One thing in ``.gorae`` and what it takes."""
 
     kind: str
-    """prepared, features, extracted, run, weights, splits, submissions or other."""
+    """prepared, features, extracted, run, duplicates, eda, weights, splits, submissions or
+    other."""
     name: str
     """Id of the run; empty for all else."""
     size_bytes: int

@@ -1,5 +1,6 @@
 """What every step needs first: the folder, its competition and its tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gorae.config import Competition, read_competition
+from gorae.data.corrections import apply_corrections, read_corrections
+from gorae.data.decode import DecodePolicy
+from gorae.data.dicom_header import HEADER_COLUMNS, PREFIX
+from gorae.data.headers import join_headers
 from gorae.data.scan import SCAN_COLUMNS
 from gorae.data.sources import SampleSource, Tables
 from gorae.data.tables import encode_targets, read_tables
-from gorae.errors import DataError, UserError
+from gorae.errors import ConfigError, DataError, UserError
 from gorae.files import content_key, sha256_bytes
 from gorae.workspace import Workspace, read_frame
 
@@ -24,6 +29,10 @@ class Context:
     workspace: Workspace
     competition: Competition
     tables: Tables
+    """As read, with headers joined and labels corrected."""
+    weights: "pd.Series[float] | None" = None
+    """Weight of each labelled picture in training, by ``image_id``, where corrections say any
+    but 1; 0 keeps it out."""
 
     @property
     def truth(self) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -38,12 +47,17 @@ class Context:
         return ("value",) if self.competition.task == "regression" else self.tables.classes
 
 
-def open_context(folder: Path) -> Context:
-    """Read competition.toml and the tables it names.
+def open_context(folder: Path, *, is_prepared: bool = True) -> Context:
+    """Read competition.toml and the tables it names, joined with the headers of DICOM files.
+
+    Args:
+        folder: The competition's folder.
+        is_prepared: Whether groups out of headers must be there; the step that reads the
+            headers says False.
 
     Raises:
         UserError: The folder does not exist or has no competition.toml.
-        DataError: The tables cannot be used.
+        DataError: The tables cannot be used, or groups come of headers that are not read yet.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
@@ -64,7 +78,51 @@ def open_context(folder: Path) -> Context:
         test=competition.test,
         submission_sample=_sample(competition),
     )
-    return Context(workspace, competition, tables)
+    wanted = _header_groups(competition)
+    path = workspace.scan.with_name("headers.parquet")
+    headers = read_frame(path) if path.exists() else None
+    if wanted and is_prepared:
+        _require_headers(headers, tables, wanted)
+    tables = join_headers(tables, headers, groups=wanted)
+    if competition.corrections is None:
+        return Context(workspace, competition, tables)
+    corrections = read_corrections(workspace.folder / competition.corrections)
+    tables, weights = apply_corrections(tables, corrections, task=competition.task)
+    return Context(workspace, competition, tables, weights if (weights != 1).any() else None)
+
+
+def decode_policy(context: Context) -> DecodePolicy:
+    """What is taken as a picture of this competition."""
+    return DecodePolicy(phi=context.competition.phi)
+
+
+def _header_groups(competition: Competition) -> tuple[str, ...]:
+    """The group columns that come of DICOM headers.
+
+    Raises:
+        ConfigError: There is no such column.
+    """
+    sources = [competition.train, competition.holdout, *competition.extra]
+    named = [name for source in sources if source is not None for name in source.group_columns]
+    wanted = tuple(dict.fromkeys(name for name in named if name.startswith(PREFIX)))
+    unknown = [name for name in wanted if name not in HEADER_COLUMNS]
+    if unknown:
+        raise ConfigError(
+            f"group_columns names {', '.join(unknown)}, which no DICOM header is read into. "
+            f"Known: {', '.join(HEADER_COLUMNS)}."
+        )
+    return wanted
+
+
+def _require_headers(
+    headers: pd.DataFrame | None, tables: Tables, wanted: Sequence[str]
+) -> None:
+    known = set() if headers is None else set(headers["image_id"])
+    if not known & set(tables.train["image_id"]):
+        raise DataError(
+            f"Groups come of DICOM headers ({', '.join(wanted)}), and no header is read yet. "
+            "Run `gorae preprocess` first, or `gorae run` for everything."
+        )
 
 
 def _sample(competition: Competition) -> SampleSource | None:
@@ -80,8 +138,9 @@ def _sample(competition: Competition) -> SampleSource | None:
 
 
 def listed_images(tables: Tables) -> pd.DataFrame:
-    """``image_id`` and ``path`` of every picture of the tables, once."""
-    both = pd.concat([tables.train[["image_id", "path"]], tables.test[["image_id", "path"]]])
+    """``image_id``, ``path`` and ``arguments`` of every picture of the tables, once."""
+    columns = ["image_id", "path", "arguments"]
+    both = pd.concat([tables.train[columns], tables.test[columns]])
     return both[both["path"] != ""].drop_duplicates("image_id", ignore_index=True)
 
 
@@ -118,6 +177,8 @@ def labels_key(context: Context) -> str:
             train["image_id"], train["row_id"], train["label"], train["role"], strict=True
         )
     ]
+    if context.weights is not None:
+        lines += [f"{image}\t{weight!r}" for image, weight in context.weights.items()]
     digest = sha256_bytes("\n".join(sorted(lines)).encode("utf-8"))
     return content_key([digest, list(context.tables.classes), context.competition.task])
 

@@ -25,6 +25,8 @@ class Split:
     """``image_id``, ``group``, ``repeat``, ``fold`` (-1: trains, never validates)."""
     record: dict[str, Any]
     """How it was made, balance and checks."""
+    idle: frozenset[str] = frozenset()
+    """Images that a correction keeps out of training; they validate all the same."""
 
     def to_json(self) -> dict[str, Any]:
         """The record, for programs."""
@@ -50,7 +52,8 @@ class Split:
         train = table["group"].notna().to_numpy(bool) & ~table["group"].isin(held_out).to_numpy(
             bool
         )
-        return train & (table["role"] != "holdout").to_numpy(bool), valid
+        train &= (table["role"] != "holdout").to_numpy(bool)
+        return train & ~table.index.isin(self.idle), valid
 
 
 def read_split(context: Context, scan: pd.DataFrame, settings: SplitSettings) -> Split:
@@ -73,7 +76,10 @@ def read_split(context: Context, scan: pd.DataFrame, settings: SplitSettings) ->
             f"{target / 'folds.parquet'} was changed after the split was made. Remove the "
             f"folder {target} and run `gorae split` again."
         )
-    return Split(key, read_frame(target / "folds.parquet"), record)
+    idle = frozenset[str]()
+    if context.weights is not None:
+        idle = frozenset(context.weights.index[context.weights == 0])
+    return Split(key, read_frame(target / "folds.parquet"), record, idle)
 
 
 def split_key(context: Context, scan: pd.DataFrame, settings: SplitSettings) -> str:
@@ -90,5 +96,5 @@ def split_key(context: Context, scan: pd.DataFrame, settings: SplitSettings) -> 
     # A column may be a group and a stratum at once, so the cells alone do not tell.
     groups = list(context.tables.group_columns)
     return content_key(
-        [1, digest, groups, settings.model_dump(mode="json"), context.competition.task]
+        [2, digest, groups, settings.model_dump(mode="json"), context.competition.task]
     )

@@ -114,7 +114,7 @@ def _job(
         work=Work(sweep.num_steps * train.batch_size * train.accumulate, 0),
         cache=context.workspace.home / CALIBRATION_FILE,
     )
-    images = train_table(context, scan, made)
+    images = train_table(context, recipe, scan, made)
     return Job(
         context=context,
         recipe=recipe,

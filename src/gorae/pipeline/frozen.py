@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gorae.errors import ConfigError
 from gorae.events import Event
 from gorae.files import write_text
 from gorae.heads import Head, fit_linear, fit_mlp
@@ -23,6 +24,7 @@ CHECKPOINT = "head"
 
 def train_frozen(job: Job, loaded: LoadedModel) -> None:
     """Solve the head of every fold that is not done yet."""
+    _require_whole_weights(job)
     keep_backbone(job.context.workspace, job.run, loaded)
     hashes = [*job.train["sha256"], *job.test["sha256"]]
     started = time.monotonic()
@@ -48,6 +50,16 @@ def train_frozen(job: Job, loaded: LoadedModel) -> None:
             np.zeros_like(everything),
             place=None,
             shared_s=0.0,
+        )
+
+
+def _require_whole_weights(job: Job) -> None:
+    weights = job.context.weights
+    parts = 0 if weights is None else int(((weights > 0) & (weights < 1)).sum())
+    if parts:
+        raise ConfigError(
+            f"{parts} corrections give a weight between 0 and 1, which a head on frozen "
+            'features does not look at. Write 0 or 1, or use model.use = "finetune".'
         )
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gorae.config import Competition, write_competition
+from gorae.config import Competition, read_competition, write_competition
 from gorae.data.layout import Question, Recognised, recognise
+from gorae.eda.problem import propose_problem
 from gorae.errors import DataError, UserError
 from gorae.events import Event, OnEvent, ignore_events
+from gorae.pipeline.context import open_context
+from gorae.pipeline.problem import gather_facts, write_problem
 from gorae.workspace import Workspace
 
 Ask = Callable[[Question], str]
@@ -76,12 +79,25 @@ def init(
     header = "What gorae recognised, and why:\n" + "\n".join(
         f"- {line}" for line in found.evidence
     )
-    competition = write_competition(target, found.settings, header=header)
+    write_competition(target, found.settings, header=header)
+    unwritten = _add_problem(workspace.folder)
+    competition = read_competition(target)
     for line in found.evidence:
         on_event(Event("message", "init", line))
-    for line in found.notes:
+    notes = (*found.notes, *unwritten)
+    for line in notes:
         on_event(Event("warning", "init", line))
-    return InitResult(target, competition, tuple(found.evidence), tuple(found.notes))
+    return InitResult(target, competition, tuple(found.evidence), notes)
+
+
+def _add_problem(folder: Path) -> list[str]:
+    """Write what is asked into competition.toml; a note where the tables do not tell yet."""
+    try:
+        context = open_context(folder, is_prepared=False)
+    except DataError as error:
+        return [f"[problem] was not written, as the tables cannot be read yet: {error}"]
+    write_problem(context, propose_problem(gather_facts(context)))
+    return []
 
 
 def _require_used(

@@ -20,6 +20,7 @@ from gorae.models import LoadedModel
 from gorae.pipeline.context import Context, read_scan, usable
 from gorae.pipeline.contract import Split, read_split
 from gorae.pipeline.network import execution_of
+from gorae.pipeline.pixels import pixel_keys
 from gorae.pipeline.scores import competition_metric
 from gorae.predictions import Kind, Predictions
 from gorae.stopping import Stopping, never_stopped
@@ -49,7 +50,8 @@ class Job:
     execution: Execution
     """How forward passes are run; training is computed in its ``arithmetic``."""
     train: pd.DataFrame
-    """Usable train images: ``image_id``, ``row_id``, ``role``, ``sha256``, ``group``."""
+    """Usable train images: ``image_id``, ``row_id``, ``role``, ``sha256`` (the key of their
+    pixels), ``group``."""
     truth: NDArray[Any]
     """Encoded labels of ``train``, (N,) or (N, K)."""
     test: pd.DataFrame
@@ -87,7 +89,8 @@ class Job:
     @property
     def refit_part(self) -> NDArray[np.bool_]:
         """Who trains the refit: everything but a given validation set."""
-        return (self.train["role"] != "holdout").to_numpy(bool)
+        is_idle = self.train["image_id"].isin(self.split.idle)
+        return ((self.train["role"] != "holdout") & ~is_idle).to_numpy(bool)
 
     def member_name(self, repeat: int, fold: int) -> str:
         """Name of the folder of one fold."""
@@ -121,9 +124,9 @@ def open_job(
         spec=loaded.spec,
         pixels=PixelStore(context.workspace.prepared / settings["keys"]["pixels"]),
         execution=execution_of(run, recipe, on_note=warn),
-        train=train_table(context, scan, made),
+        train=train_table(context, recipe, scan, made),
         truth=context.truth[usable(scan, context.tables.train["image_id"])],
-        test=test_table(context, scan),
+        test=test_table(context, recipe, scan),
         workers=settings["choices"]["arithmetic"]["workers"],
         deadline=deadline,
         on_event=on_event,
@@ -181,7 +184,9 @@ def finish_member(
     write_member_record(member, record)
 
 
-def train_table(context: Context, scan: pd.DataFrame, made: Split) -> pd.DataFrame:
+def train_table(
+    context: Context, recipe: Recipe, scan: pd.DataFrame, made: Split
+) -> pd.DataFrame:
     """The usable train images, as ``Job.train`` has them."""
     table = context.tables.train
     table = table[usable(scan, table["image_id"])].reset_index(drop=True)
@@ -197,13 +202,13 @@ def train_table(context: Context, scan: pd.DataFrame, made: Split) -> pd.DataFra
             "image_id": table["image_id"],
             "row_id": table["row_id"],
             "role": table["role"],
-            "sha256": scan.loc[table["image_id"], "sha256"].to_numpy(),
+            "sha256": pixel_keys(context, recipe, scan, table["image_id"].tolist()),
             "group": first.loc[table["image_id"]].to_numpy(np.int64),
         }
     )
 
 
-def test_table(context: Context, scan: pd.DataFrame) -> pd.DataFrame:
+def test_table(context: Context, recipe: Recipe, scan: pd.DataFrame) -> pd.DataFrame:
     """The usable test images, as ``Job.test`` has them."""
     table = context.tables.test
     table = table[usable(scan, table["image_id"])].reset_index(drop=True)
@@ -211,6 +216,6 @@ def test_table(context: Context, scan: pd.DataFrame) -> pd.DataFrame:
         {
             "image_id": table["image_id"],
             "row_id": table["row_id"],
-            "sha256": scan["sha256"].reindex(table["image_id"]).to_numpy(),
+            "sha256": pixel_keys(context, recipe, scan, table["image_id"].tolist()),
         }
     )

@@ -221,6 +221,16 @@ def _scorer(job: Job) -> Scorer:
 
 
 def _image_weights(job: Job, train: Mask) -> NDArray[np.float64] | None:
+    """Weights of the images of a train part: of a column, and of the corrections."""
+    given, corrected = _column_weights(job, train), job.context.weights
+    if corrected is None:
+        return given
+    known = corrected.loc[job.train["image_id"][train]]
+    weights: NDArray[np.float64] = np.asarray(known, dtype=np.float64)
+    return weights if given is None else weights * given
+
+
+def _column_weights(job: Job, train: Mask) -> NDArray[np.float64] | None:
     column = job.recipe.loss.weight_column
     if column is None:
         return None

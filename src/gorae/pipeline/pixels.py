@@ -3,19 +3,23 @@
 torch takes seconds to load; the pictures can be decoded meanwhile.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from gorae.config import Recipe
-from gorae.data.decode import DecodePolicy
-from gorae.data.pixels import PixelSpec
+from gorae.config.preparing import plain_steps
+from gorae.data.pixels import PixelSpec, pixel_key
 from gorae.data.sources import Task
-from gorae.errors import ConfigError
+from gorae.errors import ConfigError, UserError
 from gorae.events import Event, OnEvent
 from gorae.machine import num_cores
 from gorae.models.plan import ModelPlan
 from gorae.models.reach import require_reachable
 from gorae.models.resolve import find_pixels
-from gorae.pipeline.context import Context, listed_images
+from gorae.pipeline.context import Context, decode_policy, usable
+from gorae.pipeline.pictures import listed_pictures
 from gorae.stores.prepared import Prepared, ensure_prepared
 from gorae.training.outputs import LOSS_KINDS, num_outputs, resolve_loss
 
@@ -104,6 +108,71 @@ def stored_short_side(recipe: Recipe, spec: PixelSpec) -> int:
     return short_side
 
 
+def steps_for(recipe: Recipe, short_side: int) -> list[dict[str, Any]]:
+    """The recipe's steps as plain values.
+
+    Raises:
+        ConfigError: A step makes what the store would shrink again.
+    """
+    for step in recipe.preprocess:
+        made = None
+        if step.step == "align":
+            made = min(step.size)
+        elif step.step == "resize" and step.how != "long_side":
+            made = step.side if step.size is None else min(step.size)
+        if made is not None and made > short_side:
+            raise ConfigError(
+                f"preprocess.{step.step} makes pictures with a short side of {made} pixels, "
+                f"stored with {short_side}. Set pixels.stored_short_side to {made}, "
+                "or make the step smaller."
+            )
+    return plain_steps(recipe.preprocess)
+
+
+def steps_for_new(recipe: Recipe, short_side: int) -> list[dict[str, Any]]:
+    """The recipe's steps for pictures that no table describes.
+
+    Raises:
+        UserError: A step needs a box or landmarks of each picture.
+    """
+    needy = [step.step for step in recipe.preprocess if step.step in ("crop_box", "align")]
+    if needy:
+        raise UserError(
+            f"This run was trained on pictures prepared by {' and '.join(needy)}, which need a "
+            "box or landmarks of each picture, and these have none: predictions of whole "
+            "pictures would be of another kind. Put them into the test table instead."
+        )
+    return steps_for(recipe, short_side)
+
+
+def pixel_keys(
+    context: Context, recipe: Recipe, scan: pd.DataFrame, image_ids: Sequence[str]
+) -> list[str]:
+    """Under which key the pixels of each image lie in the store of ``recipe``.
+
+    Args:
+        context: The competition.
+        recipe: The settings; boxes and landmarks of its steps are part of the key.
+        scan: Indexed by ``image_id``.
+        image_ids: Images that were scanned and can be used, any number of times.
+    """
+    keys = key_of_pixels(context, recipe, scan)
+    return [keys[image_id] for image_id in image_ids]
+
+
+def key_of_pixels(context: Context, recipe: Recipe, scan: pd.DataFrame) -> dict[str, str]:
+    """The key of the pixels of every listed image that can be used; see ``pixel_keys``."""
+    listed = listed_pictures(context, recipe)
+    listed = listed[usable(scan, listed["image_id"])]
+    hashes = scan.loc[listed["image_id"], "sha256"]
+    return {
+        image_id: pixel_key(sha256, arguments)
+        for image_id, sha256, arguments in zip(
+            listed["image_id"], hashes, listed["arguments"], strict=True
+        )
+    }
+
+
 def training_sizes(recipe: Recipe, spec: PixelSpec, *, epochs: int) -> tuple[int, ...]:
     """Side of the training pictures in each epoch, in pixels."""
     full, shares = recipe.pixels.train_size or spec.input_size, recipe.train.progressive
@@ -135,14 +204,16 @@ def prepare(
             return
         on_event(Event("progress", "prepare", "pictures", done, total))
 
+    short_side = stored_short_side(recipe, spec)
     return ensure_prepared(
-        listed_images(context.tables),
+        listed_pictures(context, recipe),
         root=context.workspace.folder,
-        policy=DecodePolicy(),
+        policy=decode_policy(context),
         num_workers=num_cores(),
         prepared_root=context.workspace.prepared,
         scan_path=context.workspace.scan,
-        short_side=stored_short_side(recipe, spec),
+        short_side=short_side,
         interpolation=spec.interpolation,
+        steps=steps_for(recipe, short_side),
         on_progress=on_progress,
     )

@@ -35,7 +35,7 @@ from gorae.pipeline.context import open_context
 from gorae.pipeline.job import KINDS
 from gorae.pipeline.network import backbone_path
 from gorae.pipeline.opinions import OPINIONS, FinishedRun
-from gorae.pipeline.pixels import model_parts, stored_short_side
+from gorae.pipeline.pixels import model_parts, steps_for_new, stored_short_side
 from gorae.pipeline.voters import join
 from gorae.predictions import Predictions
 from gorae.stores.prepared import ensure_prepared
@@ -173,10 +173,11 @@ def predict_images(
     """Predictions of the pictures that can be read, and what is wrong with each other one."""
     spec = run_spec(loaded.run)
     side = stored_short_side(loaded.recipe, spec)
+    steps = steps_for_new(loaded.recipe, side)
     if not isinstance(images, (str, Path)) and not all(
         isinstance(i, (str, Path)) for i in images
     ):
-        names, pixels = _from_memory(images, side, spec)
+        names, pixels = _from_memory(images, side, spec, steps)
         return _vote(loaded, spec, pixels, names, list(names), on_event), {}
     with tempfile.TemporaryDirectory(prefix="gorae-predict-") as scratch:
         root, listing = _listed(images)
@@ -189,6 +190,7 @@ def predict_images(
             scan_path=Path(scratch) / "scan.parquet",
             short_side=side,
             interpolation=spec.interpolation,
+            steps=steps,
         )
         bad = prepared.scan["verdict"] == "quarantined"
         failed = {
@@ -225,7 +227,10 @@ class _MemoryPixels:
 
 
 def _from_memory(
-    images: Sequence[ImageLike], short_side: int, spec: PixelSpec
+    images: Sequence[ImageLike],
+    short_side: int,
+    spec: PixelSpec,
+    steps: Sequence[Mapping[str, Any]],
 ) -> tuple[list[str], _MemoryPixels]:
     pixels = {}
     for index, image in enumerate(images):
@@ -235,6 +240,11 @@ def _from_memory(
                 f"Picture {index} is {array.dtype} {array.shape}; pictures in memory are PIL "
                 "images or uint8 arrays (H, W, 3), and are not mixed with paths."
             )
+        if steps:
+            # OpenCV takes half a second to load, and most recipes have no steps.
+            from gorae.preprocess.steps import apply_steps
+
+            array = apply_steps(array, steps).pixels
         pixels[str(index)] = resize_short_side(
             array, short_side=short_side, interpolation=spec.interpolation
         )

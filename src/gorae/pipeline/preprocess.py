@@ -1,5 +1,7 @@
 """Step ``preprocess``: check every picture and keep its pixels, decoded once."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,26 @@ from gorae.data.scan import scan_errors
 from gorae.errors import DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.pipeline.context import Context, open_context
+from gorae.pipeline.pictures import unknown_annotations
 from gorae.pipeline.pixels import describe_pixels, input_pixels, prepare
 from gorae.pipeline.scores import competition_metric
+from gorae.stores.prepared import Prepared
 from gorae.submission.form import require_form
+
+# What notes of the steps mean for pictures, by their code, and whether it is a warning.
+NOTE_TEXTS = {
+    "box_cut": ("have a box that is cut", True),
+    "box_missing": ("have no box and stay whole", True),
+    "box_outside": ("have a box outside of the picture and stay whole", True),
+    "points_missing": ("have no two landmarks and stay as they are", True),
+    "stretched": ("change their shape by more than a quarter", True),
+    "aspect": ("have too little room for the aspect of the crop", False),
+    "face_whole": ("lie wholly inside their crop to the face", False),
+    "fov_none": ("show no round field of view and stay whole", False),
+    "border_all": ("are of one colour and stay whole", False),
+}
+
+_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,10 @@ class PreprocessResult:
     quarantined: tuple[str, ...]
     """One line per picture that cannot be used: its name and the reason."""
     prepared: Path
+    step_counts: dict[str, int]
+    """Number of pictures on which a step met something, by the code of its note."""
+    sheet: Path | None = None
+    """The sheet of pictures before and after, where one was drawn."""
 
     def to_json(self) -> dict[str, Any]:
         """The result, for programs."""
@@ -33,22 +56,34 @@ class PreprocessResult:
             "num_quarantined": self.num_quarantined,
             "quarantined": list(self.quarantined),
             "prepared": str(self.prepared),
+            "step_counts": self.step_counts,
+            "sheet": None if self.sheet is None else str(self.sheet),
         }
 
 
 def preprocess(
-    folder: Path, *, recipe: Recipe, on_event: OnEvent = ignore_events
+    folder: Path,
+    *,
+    recipe: Recipe,
+    has_preview: bool = False,
+    on_event: OnEvent = ignore_events,
 ) -> PreprocessResult:
     """Scan all pictures and fill the prepared store at the size the recipe's network needs.
+
+    Args:
+        folder: The competition.
+        recipe: The settings; ``[[preprocess]]`` and ``[pixels]`` decide what is stored.
+        has_preview: Draw ``.gorae/preprocess-RECIPE.png``, some pictures before and after.
+        on_event: Hears progress.
 
     Raises:
         DataError: No picture of the train table can be read.
         ConfigError: The metric or the form of the submission does not fit the task.
     """
-    context = open_context(folder)
+    context = open_context(folder, is_prepared=False)
     _require_consistent(context)
     on_event(Event("stage", "prepare", "checking and decoding pictures"))
-    for note in context.tables.notes:
+    for note in (*context.tables.notes, *unknown_annotations(context, recipe)):
         on_event(Event("warning", "prepare", note))
     spec = input_pixels(context, recipe)
     on_event(Event("message", "prepare", describe_pixels(spec)))
@@ -71,9 +106,41 @@ def preprocess(
         )
     for text in _equal_pictures(context, prepared.scan):
         on_event(Event("warning", "prepare", text))
+    noted = _by_code(prepared)
+    _tell_notes(noted, on_event)
     total = len(prepared.scan)
     on_event(Event("message", "prepare", f"{total - len(lines)} of {total} pictures are ready"))
-    return PreprocessResult(total, len(lines), lines, prepared.pixels.folder)
+    sheet = None
+    if has_preview:
+        # Drawing takes torch, which preparing does without.
+        from gorae.pipeline.preprocess_sheet import preprocess_sheet
+
+        sheet = preprocess_sheet(context, recipe, prepared)
+        on_event(Event("message", "prepare", f"wrote {sheet}"))
+    counts = {code: len(names) for code, names in noted.items()}
+    return PreprocessResult(total, len(lines), lines, prepared.pixels.folder, counts, sheet)
+
+
+def _by_code(prepared: Prepared) -> dict[str, list[str]]:
+    """Names of the pictures on which a step met something, by the code of its note."""
+    found = defaultdict[str, list[str]](list)
+    for image_id, text in zip(prepared.scan["image_id"], prepared.step_notes, strict=True):
+        codes = [note.partition(":")[0] for note in text.split("; ") if note]
+        for code in dict.fromkeys(codes):
+            found[code].append(image_id)
+    return dict(found)
+
+
+def _tell_notes(noted: dict[str, list[str]], on_event: OnEvent) -> None:
+    for code, (meaning, is_warning) in NOTE_TEXTS.items():
+        if names := noted.get(code):
+            text = f"{len(names)} pictures {meaning}: {_first(names)}"
+            on_event(Event("warning" if is_warning else "message", "prepare", text))
+
+
+def _first(names: Sequence[str]) -> str:
+    more = " ..." if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def _require_consistent(context: Context) -> None:

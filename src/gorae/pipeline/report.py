@@ -1,6 +1,6 @@
 """Step ``report``: gather what a run left behind into one page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gorae.config import Recipe
+from gorae.config.reading import validated
 from gorae.data.store import PixelStore, open_store
 from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
@@ -17,6 +19,8 @@ from gorae.files import read_json
 from gorae.metrics import Metric
 from gorae.pipeline.advice import advise, blind_score
 from gorae.pipeline.context import Context, open_context, read_scan, usable
+from gorae.pipeline.counts import class_counts, part_counts
+from gorae.pipeline.pixels import key_of_pixels
 from gorae.pipeline.report_learning import (
     compared_table,
     fold_scores,
@@ -31,7 +35,6 @@ from gorae.report.page import (
     DataSummary,
     ErrorPicture,
     Headline,
-    PartCount,
     Picture,
     Provenance,
     ReportPage,
@@ -79,7 +82,10 @@ class _Sources:
     settings: dict[str, Any]
     result: dict[str, Any]
     scan: pd.DataFrame
+    recipe: Recipe
     pixels: PixelStore
+    keys: Mapping[str, str]
+    """Key of the pixels of each usable image."""
     oof: Predictions
     truth: NDArray[Any]
     metric: Metric
@@ -104,12 +110,18 @@ def report(
     settings = target.read_settings()
     oof = read_predictions(target.oof)
     truth, metric = row_truth(context, oof.ids), competition_metric(context)
+    # A joined run has the pictures of its first member, and no whole recipe.
+    steps = {"preprocess": settings["recipe"].get("preprocess", [])}
+    recipe = validated(Recipe, steps, origin=str(target.settings))
+    scan = read_scan(context)
     sources = _Sources(
         context=context,
         run=target,
         settings=settings,
         result=result,
-        scan=read_scan(context),
+        scan=scan,
+        recipe=recipe,
+        keys=key_of_pixels(context, recipe, scan),
         pixels=open_store(context.workspace.prepared / settings["keys"]["pixels"]),
         oof=oof,
         truth=truth,
@@ -199,47 +211,26 @@ def _advice(sources: _Sources) -> TransferAdvice | None:
     """The rule of thumb of transfer learning, where there is something to train."""
     if "ensemble" in sources.settings or sources.settings["recipe"]["model"]["use"] == "as_is":
         return None
-    found = advise(sources.context, pixels=sources.pixels)
+    found = advise(sources.context, sources.recipe, pixels=sources.pixels)
     return TransferAdvice(sentence=found.sentence, reason=found.reason)
 
 
 def _data(sources: _Sources) -> DataSummary:
     tables = sources.context.tables
-    train, test = tables.train, tables.test
-    parts = [(role, train[train["role"] == role]) for role in ("train", "holdout", "extra")]
-    parts.append(("test", test))
-    counts = tuple(
-        PartCount(
-            part=role,  # type: ignore[arg-type]  # the roles of the tables are the parts
-            num_rows=int(frame["row_id"].nunique()),
-            num_images=len(frame),
-            num_quarantined=int((~usable(sources.scan, frame["image_id"])).sum()),
-        )
-        for role, frame in parts
-        if len(frame)
-    )
     sizes = sources.scan[["width_px", "height_px"]].dropna()
     quarantined = sources.scan[sources.scan["verdict"] == "quarantined"]
     listed = quarantined[["reason", "detail"]].head(MAX_LISTED).reset_index()
     is_regression = sources.context.competition.task == "regression"
     return DataSummary(
-        parts=counts,
-        class_counts=None if is_regression else _class_counts(sources),
-        targets=train["label"].to_numpy(np.float64) if is_regression else None,
+        parts=part_counts(sources.context, sources.scan),
+        class_counts=None if is_regression else class_counts(sources.context),
+        targets=tables.train["label"].to_numpy(np.float64) if is_regression else None,
         sizes=sizes.reset_index(drop=True),
         samples=() if is_regression else _samples(sources),
         duplicates=_duplicates(sources),
         quarantined=listed if len(listed) else None,
         notes=tuple(tables.notes),
     )
-
-
-def _class_counts(sources: _Sources) -> pd.DataFrame:
-    train = sources.context.tables.train
-    exploded = train[["label", "role"]].explode("label").dropna()
-    counts = pd.crosstab(exploded["label"], exploded["role"])
-    counts = counts.reindex(list(sources.context.tables.classes), fill_value=0)
-    return counts.rename_axis("class").reset_index()
 
 
 def _samples(sources: _Sources) -> tuple[ClassSamples, ...]:
@@ -259,7 +250,7 @@ def _samples(sources: _Sources) -> tuple[ClassSamples, ...]:
 
 
 def _picture(sources: _Sources, image_id: str) -> Picture:
-    pixels = sources.pixels.read(str(sources.scan.loc[image_id, "sha256"]))
+    pixels = sources.pixels.read(sources.keys[image_id])
     return Picture(data=thumbnail(pixels, side_px=THUMBNAIL_PX), name=image_id)
 
 

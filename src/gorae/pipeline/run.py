@@ -71,6 +71,7 @@ def run(
     overrides: Sequence[str] = (),
     budget_s: float | None = None,
     refit: bool = False,
+    looks: bool = True,
     answers: Mapping[str, str] | None = None,
     ask: Ask | None = None,
     encoding: str | None = None,
@@ -88,6 +89,7 @@ def run(
         overrides: Changes of single settings, ``train.lr=3e-4``.
         budget_s: Seconds the whole job may take; folds, size and epochs are planned to fit.
         refit: Train once more on everything; that model joins the vote on the test set.
+        looks: Look at the data before training (``eda``, without its map).
         answers: Answers to questions about the layout, by their key.
         ask: Asks the user; None where nobody can be asked.
         encoding: Text encoding of the CSV files, where it is not UTF-8.
@@ -122,9 +124,14 @@ def run(
     loading = Thread(target=_load_training, daemon=True)
     loading.start()
     made = preprocess(folder, recipe=settings, on_event=listen)
+    if looks:
+        loading.join()
+        from gorae.pipeline.eda import eda
+
+        eda(folder, recipe=settings, has_map=False, on_event=listen)
     split(folder, recipe=settings, on_event=listen)
     if settings.model.use != "as_is" and settings.model.weights != "none":
-        advice = advise(open_context(folder), pixels=open_store(made.prepared))
+        advice = advise(open_context(folder), settings, pixels=open_store(made.prepared))
         listen(Event("message", "plan", f"{advice.sentence.en} {advice.reason.en}"))
     loading.join()
     from gorae.pipeline.train import train

@@ -16,6 +16,8 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import sha256_file, write_json
 from gorae.pipeline.context import Context, open_context, read_scan, require_trainable, usable
 from gorae.pipeline.contract import Split, read_split, split_key
+from gorae.pipeline.duplicates import find_duplicates, require_no_chain, rows_of_pairs
+from gorae.pipeline.groups import equal_groups, look_alike_groups, subject_groups
 from gorae.splits import (
     balance,
     bin_targets,
@@ -37,7 +39,8 @@ def split(folder: Path, *, recipe: Recipe, on_event: OnEvent = ignore_events) ->
     key = split_key(context, scan, recipe.split)
     target = context.workspace.splits / key
     if not (target / "folds.json").exists():
-        folds, record = _make(context, scan, recipe.split)
+        pairs = _look_alikes(context, scan, recipe.split, on_event)
+        folds, record = _make(context, scan, recipe.split, pairs)
         write_frame(target / "folds.parquet", folds)
         record["folds_sha256"] = sha256_file(target / "folds.parquet")
         write_json(target / "folds.json", record)
@@ -48,8 +51,28 @@ def split(folder: Path, *, recipe: Recipe, on_event: OnEvent = ignore_events) ->
     return made
 
 
+def _look_alikes(
+    context: Context, scan: pd.DataFrame, settings: SplitSettings, on_event: OnEvent
+) -> pd.DataFrame | None:
+    """Nearly equal pictures; None where they are not kept together."""
+    if not (settings.group and settings.near_duplicates):
+        return None
+    # Among train pictures alone, so that folds do not depend on the test set.
+    ids = context.tables.train["image_id"]
+    return find_duplicates(
+        context,
+        scan,
+        ids[usable(scan, ids)].tolist(),
+        similarity=settings.similarity,
+        on_event=on_event,
+    )
+
+
 def _make(
-    context: Context, scan: pd.DataFrame, settings: SplitSettings
+    context: Context,
+    scan: pd.DataFrame,
+    settings: SplitSettings,
+    pairs: pd.DataFrame | None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The folds of the usable pictures, and the record of how they were made."""
     readable = usable(scan, context.tables.train["image_id"])
@@ -66,9 +89,15 @@ def _make(
         )
     truth = context.truth[readable]
     kind = _kind(table, settings)
-    subjects = join_groups(table["row_id"], *(table[c] for c in context.tables.group_columns))
+    subjects = subject_groups(context, table)
     _require_separate_subjects(context, table, subjects, kind)
-    groups = _groups(context, table, scan) if settings.group else join_groups(table["row_id"])
+    groups = join_groups(table["row_id"])
+    if settings.group:
+        groups = equal_groups(context, table, scan)
+    if pairs is not None:
+        num_folds = 2 if kind == "holdout" else settings.num_folds
+        require_no_chain(pairs, table["image_id"].tolist(), groups, num_folds=num_folds)
+        groups = look_alike_groups(groups, table["image_id"], pairs)
     pieces = [
         pd.DataFrame(
             {
@@ -84,7 +113,7 @@ def _make(
         for repeat in range(settings.repeats if kind == "kfold" else 1)
     ]
     folds = pd.concat(pieces, ignore_index=True)
-    return folds, _record(context, table, folds, settings, kind)
+    return folds, _record(context, table, folds, settings, kind) | _joined(pairs, table)
 
 
 def _kind(table: pd.DataFrame, settings: SplitSettings) -> str:
@@ -107,15 +136,12 @@ def _holds_out(table: pd.DataFrame) -> bool:
     return bool((table["role"] == "holdout").any())
 
 
-def _groups(context: Context, table: pd.DataFrame, scan: pd.DataFrame) -> NDArray[np.int64]:
-    """Rows, subjects and pictures equal by bytes or pixels, joined."""
-    hashes = scan.loc[table["image_id"]]
-    return join_groups(
-        table["row_id"],
-        hashes["sha256"].reset_index(drop=True),
-        hashes["pixel_sha256"].reset_index(drop=True),
-        *(table[column] for column in context.tables.group_columns),
-    )
+def _joined(pairs: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, Any]:
+    """How many pictures share a group with a look-alike."""
+    if pairs is None:
+        return {"num_look_alikes": 0}
+    near = rows_of_pairs(pairs[pairs["kind"] == "near"], table["image_id"].tolist())
+    return {"num_look_alikes": len(np.unique(near[["first", "second"]]))}
 
 
 def _require_separate_subjects(
@@ -293,4 +319,6 @@ def _sentence(made: Split) -> str:
     }[record["kind"]]
     if record["repeats"] > 1:
         what += f", {record['repeats']} times"
-    return f"{what}: {record['num_images']} pictures in {record['num_groups']} groups"
+    text = f"{what}: {record['num_images']} pictures in {record['num_groups']} groups"
+    alike = record["num_look_alikes"]
+    return f"{text}, {alike} of them with a look-alike" if alike else text

@@ -10,7 +10,6 @@ import pandas as pd
 from gorae.config import Recipe
 from gorae.config.effects import loss_problems
 from gorae.data.dataset import TrainDataset
-from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import PixelSpec
 from gorae.data.scan import changed_files
 from gorae.errors import ConfigError, DataError, list_problems
@@ -21,6 +20,7 @@ from gorae.pipeline.as_is import train_as_is
 from gorae.pipeline.calibration import CALIBRATION_FILE, Samples, work_ahead
 from gorae.pipeline.context import (
     Context,
+    decode_policy,
     labels_key,
     open_context,
     read_scan,
@@ -38,6 +38,7 @@ from gorae.pipeline.network import (
     load_network,
     weights_key,
 )
+from gorae.pipeline.pictures import arguments_key
 from gorae.pipeline.pixels import prepare
 from gorae.pipeline.runs import find_or_make_run, recorded
 from gorae.pipeline.scores import competition_metric, metric_key
@@ -114,6 +115,7 @@ def train(
     scan = read_scan(context)
     made = read_split(context, scan, recipe.split)
     weights = weights_key(recipe, loaded, folder=context.workspace.folder)
+    arguments = arguments_key(context, recipe)
     run = find_or_make_run(
         context.workspace,
         recipe,
@@ -123,6 +125,8 @@ def train(
             "pixels": prepared.pixels.folder.name,
             "weights": weights,
             "metric": metric_key(context),
+            # Boxes and landmarks; absent where there are none, as in runs before there were.
+            **({"arguments": arguments} if arguments else {}),
         },
         choices=lambda: _choices(context, recipe, loaded, made, prepared, deadline),
     )
@@ -163,7 +167,7 @@ def _require_unchanged(context: Context, scan: pd.DataFrame) -> None:
 
     The scan goes by size and time of change; here every file is read once more.
     """
-    changed = changed_files(scan, root=context.workspace.folder, policy=DecodePolicy())
+    changed = changed_files(scan, root=context.workspace.folder, policy=decode_policy(context))
     if len(changed):
         lines = [f"{line['path']}: {line['problem']}" for line in changed.to_dict("records")]
         raise DataError(
@@ -217,8 +221,7 @@ def _samples(recipe: Recipe, spec: PixelSpec, prepared: Prepared) -> Samples | N
     """Some pictures as training sees them, to time how fast they are made."""
     if recipe.model.use != "finetune":
         return None
-    good = prepared.scan[prepared.scan["verdict"] != "quarantined"]
-    hashes = good["sha256"].drop_duplicates().head(NUM_SAMPLES).tolist()
+    hashes = list(dict.fromkeys(key for key in prepared.keys if key))[:NUM_SAMPLES]
     changed = TrainDataset(
         prepared.pixels, hashes, first_change(recipe, spec), seed=recipe.seed
     )

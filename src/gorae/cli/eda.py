@@ -1,0 +1,83 @@
+"""Command ``eda``: the data, looked at."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from gorae.cli.options import (
+    AsJson,
+    Folder,
+    FolderOption,
+    Overrides,
+    PresetOption,
+    RecipeOption,
+    place,
+    read_recipe,
+)
+from gorae.cli.perform import perform
+from gorae.cli.screen import Screen
+from gorae.cli.show import Row, facts, show_next, shown_path
+from gorae.cli.text import safe
+
+if TYPE_CHECKING:
+    from gorae.pipeline.eda import EdaResult
+
+# How a finding is marked, by its severity.
+_MARKS = {"stops": ("✗", "bold red"), "look": ("!", "yellow"), "fine": ("✓", "green")}
+
+
+def eda(
+    context: typer.Context,
+    folder: Folder = None,
+    preset: PresetOption = None,
+    recipe: RecipeOption = None,
+    overrides: Overrides = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="Judge the labels by this run, not by a quick classifier."),
+    ] = None,
+    folder_option: FolderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at the data, and find what in them would make a score lie."""
+    target = place(folder, folder_option)
+
+    def step(screen: Screen) -> "EdaResult":
+        settings = read_recipe(preset, recipe, overrides)
+        from gorae.pipeline.eda import eda as step_eda
+
+        return step_eda(target, recipe=settings, run=run, on_event=screen.on_event)
+
+    draw = partial(show_eda, folder=target)
+    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
+
+
+def show_eda(console: Console, result: "EdaResult", *, folder: Path) -> None:
+    """What was found, the gravest first, and where to look."""
+    console.print()
+    for finding in result.findings:
+        mark, style = _MARKS[finding.severity]
+        console.print(Text.assemble((f"{mark} ", style), safe(finding.what.en)), soft_wrap=True)
+        if finding.severity != "fine" and finding.do is not None:
+            console.print(Text(f"  {safe(finding.do.en)}", "dim"), soft_wrap=True)
+        if finding.setting is not None:
+            where = f"  ({finding.file})" if finding.file else ""
+            console.print(Text(f"  {safe(finding.setting)}{where}", "cyan"), soft_wrap=True)
+    rows: list[Row] = [
+        ("page", shown_path(result.page)),
+        ("numbers", shown_path(result.numbers)),
+    ]
+    if result.labels is not None:
+        rows.append(("labels to look at", shown_path(result.labels)))
+    if result.duplicates is not None:
+        rows.append(("duplicates", shown_path(result.duplicates)))
+    console.print()
+    console.print(facts("What was written", rows), soft_wrap=True)
+    place = shown_path(folder)
+    show_next(
+        console, f"gorae run{'' if place == '.' else f' {place}'}", "trains on these data"
+    )

@@ -1,0 +1,250 @@
+"""What in the data would make a score lie, in sentences: duplicates, leaks, shift, labels."""
+
+from gorae.data.sources import META_PREFIX
+from gorae.report.eda_page import EdaPage, Finding, Severity
+from gorae.report.eda_wording import Found, code, group_setting, make_finding, plural
+from gorae.report.numbers import count, number, percent
+from gorae.report.texts import Text
+
+# Lower end of the interval of an AUC. Above it a column alone nearly answers, and a score says
+# little about pictures.
+LEAK_STOPS = 0.9
+
+
+def chain(page: EdaPage) -> Found:
+    """A set of look-alikes too large to be joined unasked."""
+    found = page.duplicates.chain if page.duplicates is not None else None
+    if found is None:
+        return
+    share = percent(found.share)
+    best = found.columns[0] if found.columns else None
+    yield make_finding(
+        "stops",
+        "duplicates",
+        (
+            f"{count(found.num_images)} look-alikes hang together as one set, {share} of all "
+            "pictures. Joined, they would fill a fold; apart, they would leak.",
+            f"닮은 사진 {count(found.num_images)}장(전체의 {share})이 한 묶음으로 이어집니다. "
+            f"묶으면 한 폴드를 채우고, 나누면 누출이 됩니다.",
+        ),
+        (
+            "Choose a threshold, or name the column that says what belongs together.",
+            "기준값을 고르거나, 함께 묶을 열을 지정하세요.",
+        ),
+        setting=None if best is None else group_setting(best),
+    )
+
+
+def duplicates(page: EdaPage) -> Found:
+    """Conflicting labels, pictures in train and test, pictures twice in train."""
+    if page.duplicates is None:
+        return
+    table = page.duplicates.counts.set_index("where")
+    pairs = (table["exact"] + table["near"]).astype(int)
+    across, within = int(pairs.get("train_test", 0)), int(pairs.get("train", 0))
+    conflicts = int(table["conflicts"].sum())
+    if conflicts:
+        yield make_finding(
+            "look",
+            "duplicates",
+            (
+                f"{plural(conflicts, 'pair|pairs')} of equal pictures carry different labels: "
+                "one of each is wrong.",
+                f"같은 사진인데 레이블이 다른 쌍이 {count(conflicts)}개 있습니다. 한쪽은 "
+                "잘못입니다.",
+            ),
+            (
+                "Look at them and correct `labels.csv`.",
+                "확인하고 `labels.csv`에서 고치세요.",
+            ),
+        )
+    if across:
+        yield make_finding(
+            "look",
+            "duplicates",
+            (
+                f"{plural(across, 'pair|pairs')} of a train and a test picture are the same "
+                f"or nearly.",
+                f"학습과 테스트에 같거나 거의 같은 사진이 {count(across)}쌍 있습니다.",
+            ),
+            (
+                "The score on the test set will flatter. Check whether the rules allow using "
+                "it.",
+                "테스트 점수가 부풀려집니다. 규칙상 사용해도 되는지 확인하세요.",
+            ),
+        )
+    if within:
+        yield make_finding(
+            "fine" if page.duplicates.chain is None else "look",
+            "duplicates",
+            (
+                f"{plural(within, 'pair|pairs')} of duplicates within train.",
+                f"학습 안에 중복이 {count(within)}쌍 있습니다.",
+            ),
+            None
+            if page.duplicates.chain is not None
+            else (
+                "Nothing: `gorae split` keeps each set in one fold.",
+                "할 일 없음: `gorae split`이 각 묶음을 한 폴드에 둡니다.",
+            ),
+        )
+    if not (across or within or conflicts):
+        yield make_finding(
+            "fine",
+            "duplicates",
+            ("No picture is there twice.", "두 번 나오는 사진이 없습니다."),
+        )
+
+
+def leaks(page: EdaPage) -> Found:
+    """What beside the pixels predicts the label, the strongest column of each kind."""
+    if page.leaks is None or not len(page.leaks.table):
+        return
+    table = page.leaks.table
+    told = table[table["is_reported"].to_numpy(bool)]
+    if not len(told):
+        yield make_finding(
+            "fine",
+            "leaks",
+            (
+                "Nothing beside the pixels predicts the label.",
+                "픽셀 외에 레이블을 예측하는 것이 없습니다.",
+            ),
+        )
+    for kind, (what, do) in LEAK_WORDS.items():
+        ours = told[told["kind"] == kind]
+        if not len(ours):
+            continue
+        first = ours.sort_values("score", ascending=False, kind="stable").iloc[0]
+        measure = "AUC" if first["measure"] == "AUC" else "ρ"
+        shown = f"{number(first['score'])}, {number(first['low'])} – {number(first['high'])}"
+        values = {"name": leak_name(first["column"]), "score": f"{measure} {shown}"}
+        severity: Severity = "fine" if kind == "order" else "look"
+        if kind == "artefact" and first["measure"] == "AUC" and first["low"] > LEAK_STOPS:
+            severity = "stops"
+        yield Finding(
+            severity=severity,
+            section="leaks",
+            what=Text(what.en.format(**values), what.ko.format(**values)),
+            do=do,
+        )
+
+
+LEAK_WORDS = {
+    "artefact": (
+        Text(
+            "How the files were made predicts the label: {name} ({score}).",
+            "파일이 만들어진 방식만으로 레이블이 예측됩니다: {name} ({score}).",
+        ),
+        Text(
+            "A network may learn that trace instead of the subject. See whether test pictures "
+            "have it, and remove it (crop, re-encode) if not.",
+            "대상 대신 그 흔적을 배울 수 있습니다. 테스트에도 있는지 보고, 없다면 자르거나 "
+            "다시 저장해 없애세요.",
+        ),
+    ),
+    "metadata": (
+        Text(
+            "The metadata predict the label without a picture: {name} ({score}).",
+            "사진 없이 메타데이터만으로 레이블이 예측됩니다: {name} ({score}).",
+        ),
+        Text(
+            "If the test table has the column too, it is knowledge: compare any model with it.",
+            "테스트 표에도 있는 열이면 쓸모 있는 정보입니다. 모델을 이 점수와 비교하세요.",
+        ),
+    ),
+    "order": (
+        Text(
+            "The train table is sorted by label ({score}).",
+            "학습 표가 레이블 순서로 정렬되어 있습니다({score}).",
+        ),
+        Text(
+            "Nothing: folds do not depend on the order.", "폴드는 순서와 무관하므로 괜찮습니다."
+        ),
+    ),
+}
+
+
+def leak_name(name: object) -> str:
+    """Name of a column as code; columns of metadata without their prefix."""
+    return code(str(name).removeprefix(META_PREFIX))
+
+
+def subjects(page: EdaPage) -> Found:
+    """The column most like a person, patient or place."""
+    table = page.leaks.subjects if page.leaks is not None else None
+    if table is None or not len(table):
+        return
+    first = table.iloc[0]
+    groups, largest = count(int(first["groups"])), count(int(first["largest"]))
+    yield make_finding(
+        "look",
+        "leaks",
+        (
+            f"{code(first['what'])} looks like a subject: {groups} groups of up to {largest} "
+            "pictures.",
+            f"{code(first['what'])}: 같은 대상을 뜻하는 것 같습니다. 그룹 {groups}개, 최대 "
+            f"{largest}장입니다.",
+        ),
+        (
+            "Keep each subject in one fold, or the score rewards recognising it.",
+            "한 대상은 한 폴드에 두세요. 그러지 않으면 대상을 외운 점수가 됩니다.",
+        ),
+        setting=str(first["setting"]),
+    )
+
+
+def shift(page: EdaPage) -> Found:
+    """Whether train and test can be told apart."""
+    if page.shift is None or not len(page.shift.aucs):
+        return
+    worst = page.shift.aucs.sort_values(
+        ["is_shifted", "low"], ascending=False, kind="stable"
+    ).iloc[0]
+    auc = f"AUC {number(worst['auc'])}, {number(worst['low'])} – {number(worst['high'])}"
+    if not worst["is_shifted"]:
+        what = (
+            f"Train and test cannot be told apart ({auc}).",
+            f"학습과 테스트가 구별되지 않습니다({auc}).",
+        )
+        yield make_finding("fine", "shift", what)
+        return
+    yield make_finding(
+        "look",
+        "shift",
+        (
+            f"Train and test can be told apart ({auc}): scores on train may not carry over.",
+            f"학습과 테스트가 구별됩니다({auc}). 학습 점수가 그대로 통하지 않을 수 있습니다.",
+        ),
+        (
+            "See what differs in the galleries, and augment towards it.",
+            "아래 사진에서 무엇이 다른지 보고, 그 방향으로 증강하세요.",
+        ),
+    )
+
+
+def suspects(page: EdaPage) -> Found:
+    """Labels that the model contradicts."""
+    found = page.suspects
+    if found is None:
+        return
+    if not found.num_suspects:
+        yield make_finding(
+            "fine",
+            "suspects",
+            ("No label is contradicted firmly.", "모델이 강하게 반대하는 레이블이 없습니다."),
+        )
+        return
+    share = percent(found.num_suspects / max(found.num_rows, 1))
+    yield make_finding(
+        "look",
+        "suspects",
+        (
+            f"{plural(found.num_suspects, 'label looks|labels look')} wrong ({share} of rows).",
+            f"레이블 {count(found.num_suspects)}개({share})가 잘못된 것으로 보입니다.",
+        ),
+        (
+            f"Go through the first dozen; correct in {code(found.labels_path)}.",
+            f"앞의 십여 개를 확인하고 {code(found.labels_path)}에서 고치세요.",
+        ),
+    )
