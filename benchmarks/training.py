@@ -93,7 +93,7 @@ def run_gorae(folder: Path, training: Training, seed: int, weights: Path) -> Out
         settings.append('model.kwargs={pad_type="same"}')
     # A user's second run finds pictures and calibration ready; this is the first one.
     shutil.rmtree(folder / ".gorae", ignore_errors=True)
-    command = [str(GORAE), "run", str(folder), "--preset", "standard", "--json"]
+    command = [str(GORAE), "run", str(folder), "--preset", "standard", "--no-eda", "--json"]
     process_s, printed = timed(
         command + [part for each in settings for part in ("--set", each)]
     )
