@@ -103,6 +103,8 @@ def test_a_chain_stops_and_offers_the_column() -> None:
         ("artefact", 0.95, "stops"),
         ("artefact", 0.6, "look"),
         ("metadata", 0.95, "look"),
+        ("content", 0.95, "look"),
+        ("content", 0.7, "fine"),
         ("order", 0.95, "fine"),
     ],
 )

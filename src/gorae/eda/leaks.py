@@ -23,9 +23,14 @@ FALSE_ALARM_RATE = 0.05
 # The order of the lines of a train table: of no use for test pictures, and often by class.
 ROW_ORDER = "row_order"
 
+# What a picture shows decides how well it packs: on four real sets of four this alone predicted
+# the label (AUC 0.62 to 0.76), and nothing was wrong with any of them.
+FILE_SIZE = "size_bytes"
+
 VERDICTS = {
     "artefact": "leak suspect",
     "metadata": "predicts the label",
+    "content": "what is shown, or how it was saved",
     "order": "the table is sorted by label",
 }
 _TOGETHER = {"artefact": "all artefacts together", "metadata": "all metadata together"}
@@ -94,10 +99,11 @@ def _is_telling(column: "pd.Series[Any]") -> bool:
 
 
 def column_kind(name: str) -> str:
-    """``metadata`` for the organiser's columns (``meta.NAME``), ``order``, or ``artefact``."""
+    """``metadata`` for the organiser's columns (``meta.NAME``), ``content`` for the size of the
+    file, ``order``, or ``artefact``."""
     if name.startswith(META_PREFIX):
         return "metadata"
-    return "order" if name == ROW_ORDER else "artefact"
+    return {ROW_ORDER: "order", FILE_SIZE: "content"}.get(name, "artefact")
 
 
 def metadata_leaks(
@@ -127,8 +133,8 @@ def metadata_leaks(
 
     Returns:
         A line per column and per kind together, most telling first: ``column``, ``kind``
-        ("artefact", "metadata" or "order"), ``measure`` ("AUC" or "rank correlation"),
-        ``score``, ``low`` and ``high`` (95 %), ``p_value``, ``p_adjusted``, ``is_reported``
+        (see ``column_kind``), ``measure`` ("AUC" or "rank correlation"), ``score``,
+        ``low`` and ``high`` (95 %), ``p_value``, ``p_adjusted``, ``is_reported``
         and ``verdict`` (empty when nothing is reported).
 
     Raises:

@@ -119,15 +119,20 @@ def leaks(page: EdaPage) -> Found:
         measure = "AUC" if first["measure"] == "AUC" else "ρ"
         shown = f"{number(first['score'])}, {number(first['low'])} – {number(first['high'])}"
         values = {"name": leak_name(first["column"]), "score": f"{measure} {shown}"}
-        severity: Severity = "fine" if kind == "order" else "look"
-        if kind == "artefact" and first["measure"] == "AUC" and first["low"] > LEAK_STOPS:
-            severity = "stops"
+        is_strong = first["measure"] == "AUC" and first["low"] > LEAK_STOPS
         yield Finding(
-            severity=severity,
+            severity=_severity(kind, is_strong=bool(is_strong)),
             section="leaks",
             what=Text(what.en.format(**values), what.ko.format(**values)),
             do=do,
         )
+
+
+def _severity(kind: str, *, is_strong: bool) -> Severity:
+    """A trace of how files were made may be all that is learned; their size seldom is."""
+    weak: dict[str, Severity] = {"order": "fine", "content": "fine"}
+    strong: dict[str, Severity] = {"order": "fine", "content": "look", "artefact": "stops"}
+    return (strong if is_strong else weak).get(kind, "look")
 
 
 LEAK_WORDS = {
@@ -151,6 +156,18 @@ LEAK_WORDS = {
         Text(
             "If the test table has the column too, it is knowledge: compare any model with it.",
             "테스트 표에도 있는 열이면 쓸모 있는 정보입니다. 모델을 이 점수와 비교하세요.",
+        ),
+    ),
+    "content": (
+        Text(
+            "The size of the files goes with the label ({score}).",
+            "파일 크기가 레이블과 함께 달라집니다({score}).",
+        ),
+        Text(
+            "Usually what the pictures show: detail takes bytes. If one class was saved "
+            "otherwise, save all alike.",
+            "대개는 사진 내용 때문입니다. 복잡할수록 파일이 큽니다. 한 클래스만 다르게 "
+            "저장되었다면 모두 같은 방식으로 다시 저장하세요.",
         ),
     ),
     "order": (

@@ -214,9 +214,9 @@ class IntegritySummary:
     quarantined: pd.DataFrame | None = None
     """Columns ``image_id``, ``reason``, ``detail``: pictures that cannot be read."""
     unlisted: pd.DataFrame | None = None
-    """Column ``path`` and any more: pictures on disk that no table names."""
+    """Column ``path``: pictures on disk that belong to no line."""
     missing: pd.DataFrame | None = None
-    """Columns ``image_id``, ``path`` and any more: listed, but not on disk."""
+    """Columns ``picture`` (as it is named) and ``source``: listed, but not on disk."""
     notes: tuple[str, ...] = ()
     """Further sentences, as the scan wrote them."""
 
@@ -277,8 +277,9 @@ class LeaksSummary:
     """Whether anything but the pixels knows the label."""
 
     table: pd.DataFrame
-    """As of ``metadata_leaks``: ``column``, ``kind`` ("artefact", "metadata" or "order"),
-    ``measure`` ("AUC" or "rank correlation"), ``score``, ``low``, ``high``, ``is_reported``."""
+    """As of ``metadata_leaks``: ``column``, ``kind`` ("artefact", "metadata", "content" or
+    "order"), ``measure`` ("AUC" or "rank correlation"), ``score``, ``low``, ``high``,
+    ``is_reported``."""
     subjects: pd.DataFrame | None = None
     """Columns ``what`` (where the subject stands, in words), ``setting`` (as it is written),
     ``groups`` (number), ``largest`` (pictures of one), ``example``; most likely first."""
@@ -370,6 +371,8 @@ class BoxesSummary:
     """Those with a box."""
     num_outside: int = 0
     """Boxes that reach outside their picture."""
+    faults: tuple[str, ...] = ()
+    """One sentence for each box that cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
