@@ -1,8 +1,9 @@
 """What the sandbox of the scan costs: pictures per second in decode children and without.
 
-The same work (read, hash, decode, hash of the pixels, shrink) by the same number of decoders,
-in turn: children under limits that hand the pixels over a pipe, as the scan has them, and a
-plain process pool that keeps the pixels to itself. Processes are started before the clock.
+The same work as in a scan (read, hash, decode, hash of the pixels, thumbnail, shrink, checksum)
+by the same number of decoders, in turn: children under limits that hand the pixels over, as the
+scan has them, and a plain process pool that keeps the pixels to itself. Processes are started
+before the clock.
 The children may cost 15 % at most (TRUST 3.2).
 
     python benchmarks/sandbox.py [FOLDER] [--pictures N] [--decoders N] [--turns N]
@@ -37,6 +38,7 @@ def settings(root: Path) -> ChildSettings:
         short_side=SHORT_SIDE,
         interpolation="bicubic",
         timeout_s=10.0,
+        has_thumbnails=True,
     )
 
 
@@ -63,6 +65,7 @@ def examine_plainly(path: bytes, root: Path) -> int:
         policy=made.policy,
         short_side=made.short_side,
         interpolation=made.interpolation,
+        has_thumbnail=made.has_thumbnails,
     )
     return int(examined[1].size)
 

@@ -229,6 +229,8 @@ def options_page() -> str:
     ]
     titles = {
         "loss": "Losses (`loss.kind`)",
+        "head": "Heads (`model.head`)",
+        "neck": "Necks of the head `cosine` (`model.neck`)",
         "optimizer": "Optimisers (`train.optimizer`)",
         "schedule": "Schedules (`train.schedule`)",
         "policy": "Augmentation policies (`augment.policy`)",

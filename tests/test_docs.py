@@ -57,6 +57,9 @@ def test_tree_of_the_readme_is_the_tree_of_the_package(readme: str) -> None:
 def test_dict_keys_are_the_literals_of_the_settings() -> None:
     from gorae.augment.plan import POLICIES
     from gorae.ensemble import VOTE_NAMES
+    from gorae.models.head import HEADS
+    from gorae.models.margin import NECKS
+    from gorae.models.plan import Outputs
     from gorae.pipeline.train import TRAINERS
     from gorae.training.optim import OptimizerName
     from gorae.training.outputs import LOSS_KINDS
@@ -65,7 +68,11 @@ def test_dict_keys_are_the_literals_of_the_settings() -> None:
     def names(settings: type[BaseModel], field: str) -> set[str]:
         return set(get_args(settings.model_fields[field].annotation))
 
-    assert names(ModelSettings, "use") == set(TRAINERS)
+    assert names(ModelSettings, "use") == {*TRAINERS, "tabular"}
+    # A loss brings the other.
+    assert names(ModelSettings, "head") == set(HEADS) - {"coral"}
+    assert names(ModelSettings, "neck") == set(NECKS)
+    assert names(ModelSettings, "outputs") == set(get_args(Outputs))
     assert names(AugmentSettings, "policy") == set(POLICIES)
     assert names(LossSettings, "kind") == {"auto", *LOSS_KINDS}
     assert names(TrainSettings, "optimizer") == set(get_args(OptimizerName))
@@ -78,6 +85,8 @@ def test_every_option_names_its_source_and_a_test_that_is_there() -> None:
 
     table = tomllib.loads((ROOT / "docs" / "options.toml").read_text("utf-8"))
     wanted = {
+        "head": get_args(ModelSettings.model_fields["head"].annotation),
+        "neck": get_args(ModelSettings.model_fields["neck"].annotation),
         "optimizer": get_args(TrainSettings.model_fields["optimizer"].annotation),
         "schedule": get_args(TrainSettings.model_fields["schedule"].annotation),
         "policy": get_args(AugmentSettings.model_fields["policy"].annotation),

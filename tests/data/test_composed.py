@@ -134,3 +134,14 @@ def test_every_wrong_part_and_class_is_named_at_once() -> None:
     ]
     with pytest.raises(ConfigError, match=r"(?s)'mask': index -1 of 'off'.*'7': 0 choices"):
         part_indices(parts, ["1", "7"])
+
+
+def test_classes_must_be_made_of_the_parts_in_one_way() -> None:
+    with pytest.raises(ConfigError, match="class '18': 0 choices of mask, gender, age"):
+        part_indices(MASK, ("17", "18"))
+    double = (
+        LabelPart(name="a", weight=1, values={"x": 0, "y": 1}),
+        LabelPart(name="b", weight=1, values={"x": 0, "y": 1}),
+    )
+    with pytest.raises(ConfigError, match="class '1': 2 choices of a, b"):
+        part_indices(double, ("0", "1", "2"))

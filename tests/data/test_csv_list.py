@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -108,6 +109,7 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("C13-no-group-column", TRAIN.replace("patient", "person").encode(), r"lacks.*: patient"),
     ("C13-missing-groups", changed("p1", "").replace(b"p3", b"NaN"),
      r"2 lines have no value in group column 'meta.patient': rows 3, 5"),
+    ("C14-nul", changed("0,cat", "0\0.png,cat"), r"row 2: there are 1 NUL characters"),
     ("C14-parent", changed("0,cat", "../train/0.png,cat"), r"it leaves the folder: row 2"),
     ("C14-absolute", changed("0,cat", "/etc/passwd,cat"), r"'/etc/passwd' are not.*absolute"),
     ("C14-drive", changed("0,cat", "C:\\0.png,cat"), r"it is absolute: row 2"),
@@ -146,6 +148,56 @@ def test_c11_number_that_is_none(tmp_path: Path, bad: str) -> None:
     (tmp_path / "train.csv").write_bytes(_numbers(["1.5", bad, "-2", bad]))
     with pytest.raises(DataError, match=r"2 labels are not finite numbers.*rows 3, 5"):
         read(tmp_path, task="regression")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("", "NaN", "1.5", ""),
+        ("inf", "-inf", "1e400", "0"),
+        ("12", "twelve", "１２", "0x0c"),
+        ("2021-03-29", "29.03.2021", "2021-02-30", "20210329"),
+    ],
+    ids=["half-missing", "infinite", "mixed", "dates"],
+)
+def test_c11_odd_metadata_stays_as_the_table_has_it(
+    tmp_path: Path, cells: tuple[str, ...]
+) -> None:
+    competition(tmp_path)
+    lines = [f"{i},{'cat' if i % 2 else 'dog'},p{i},{cell}" for i, cell in enumerate(cells)]
+    (tmp_path / "train.csv").write_text("\n".join(["id,label,patient,odd", *lines]), "utf-8")
+    tables = read(tmp_path)
+    assert tables.train["meta.odd"].tolist() == list(cells)
+    assert tables.train["label"].tolist() == ["dog", "cat", "dog", "cat"]
+
+
+def many_rows(folder: Path, count: int) -> Tables:
+    """``count`` lines, the picture of every hundredth missing, in an order of their own."""
+    competition(folder)
+    order = np.random.default_rng(0).permutation(count).tolist()
+    for number in range(4, count):
+        if number % 100:
+            (folder / "train" / f"{number}.png").touch()
+    (folder / "train" / "0.png").unlink()
+    lines = (f"{number},{'cat' if number % 2 else 'dog'},p{number // 3}" for number in order)
+    (folder / "train.csv").write_text("\n".join(["id,label,patient", *lines]))
+    tables = read(folder)
+    there = [number for number in order if number % 100]
+    assert tables.train["image_id"].tolist() == [f"train/{number}.png" for number in there]
+    assert tables.train["meta.patient"].tolist() == [f"p{number // 3}" for number in there]
+    assert tables.train["label"].tolist() == [("dog", "cat")[n % 2] for n in there]
+    return tables
+
+
+def test_c12_many_rows(tmp_path: Path) -> None:
+    notes = "; ".join(many_rows(tmp_path, 100_000).notes)
+    assert "1,000 of 100,000 lines of train.csv have no picture" in notes
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_c12_a_million_rows(tmp_path: Path) -> None:
+    assert len(many_rows(tmp_path, 1_000_000).train) == 990_000
 
 
 @pytest.mark.parametrize("bad", ["1.0", "-1", "low", "01"])

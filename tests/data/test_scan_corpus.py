@@ -7,15 +7,16 @@ import stat
 import struct
 import unicodedata
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
-from gorae.data.decode import DecodePolicy
+from gorae.data.decode import DecodePolicy, decode
 from gorae.data.scan import SCAN_COLUMNS, ScanOptions, scan, scan_errors
 
 # File -> verdict, then the reason or the beginning of the notes.
@@ -79,6 +80,48 @@ def broken_files(folder: Path) -> Corpus:
     return {name: ("quarantined", reason) for name, (_, reason) in files.items()}
 
 
+def deep_picture() -> NDArray[np.uint16]:
+    """RGB of 16 bits, which Pillow reads and does not write."""
+    row = np.arange(60, dtype=np.uint16) * 1000
+    return np.stack(
+        [np.tile(row, (50, 1)), np.tile(row[::-1], (50, 1)), np.full((50, 60), 999)], 2
+    )
+
+
+def deep_png(pixels: NDArray[np.uint16]) -> bytes:
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    end = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + end
+
+
+def deep_tiff(pixels: NDArray[np.uint16]) -> bytes:
+    """One strip behind a directory of ten entries: (tag, type, count, value)."""
+    height, width, _ = pixels.shape
+    start = 8 + 2 + 10 * 12 + 4
+    entries = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, start), (259, 3, 1, 1),
+        (262, 3, 1, 2), (273, 4, 1, start + 6), (277, 3, 1, 3), (278, 4, 1, height),
+        (279, 4, 1, pixels.nbytes), (284, 3, 1, 1),
+    ]  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    return head + struct.pack("<3H", 16, 16, 16) + pixels.astype("<u2").tobytes()
+
+
+def ycck_jpeg(cmyk: Image.Image) -> bytes:
+    """The same inks as YCCK: Adobe's transform 2, made of a file with transform 0."""
+    *inks, black = cmyk.split()
+    # Pillow stores inks inverted, as Adobe does, and the decoder inverts colours again.
+    colours = Image.merge("RGB", inks).convert("YCbCr").split()
+    stored = [ImageChops.invert(band) for band in colours]
+    data = encoded(Image.merge("CMYK", [*stored, black]), "JPEG", quality=98)
+    place = data.index(b"Adobe") + 11
+    assert data[place] == 0
+    return data[:place] + b"\2" + data[place + 1 :]
+
+
 def unusual_files(folder: Path) -> Corpus:
     """I12 to I19 and I21: usable, and what was done is noted."""
     many = {"save_all": True, "append_images": [drawn(1), drawn(2)]}
@@ -90,7 +133,10 @@ def unusual_files(folder: Path) -> Corpus:
         "I13.JPG": (encoded(drawn(), "JPEG"), "extension: the content is JPEG"),
         "I13.picture": (encoded(drawn(), "JPEG"), "extension"),
         "I13": (encoded(drawn(), "JPEG"), "extension"),
-        "I14.jpg": (encoded(drawn().convert("CMYK"), "JPEG"), "cmyk"),
+        "I14.jpg": (encoded(drawn().convert("CMYK"), "JPEG", quality=98), "cmyk"),
+        "I14-ycck.jpg": (ycck_jpeg(drawn().convert("CMYK")), "cmyk"),
+        "I15-rgb16.png": (deep_png(deep_picture()), "16_bit: the high byte"),
+        "I15-rgb16.tif": (deep_tiff(deep_picture()), "16_bit: the high byte"),
         "I15-gray16.png": (encoded(ramp, "PNG"), "16_bit"),
         "I15-int.tif": (encoded(ramp.astype(np.int32), "TIFF"), "range: I"),
         "I15-float.tif": (encoded(ramp.astype(np.float32) / 65535, "TIFF"), "range: F"),
@@ -246,3 +292,20 @@ def test_every_file_gets_its_verdict_and_reason(corpus: tuple[Path, Corpus]) -> 
     assert [row["orientation"] for row in turned] == list(range(1, 9))
     assert [row["width_px"] for row in turned] == [60] * 4 + [50] * 4
     assert rows["I18-99.png"]["pixel_sha256"] == rows["I18-1.png"]["pixel_sha256"]
+
+
+def test_i14_ycck_shows_the_colours_of_its_cmyk_twin() -> None:
+    inks = drawn().convert("CMYK")
+    twins = [ycck_jpeg(inks), encoded(inks, "JPEG", quality=98)]
+    ycck, cmyk = (decode(data, DecodePolicy()) for data in twins)
+    assert ycck.mode == cmyk.mode == "CMYK"
+    assert np.abs(ycck.pixels.astype(int) - cmyk.pixels.astype(int)).max() <= 12
+    assert np.abs(ycck.pixels.astype(int) - np.asarray(drawn())).mean() < 3
+
+
+@pytest.mark.parametrize("write", [deep_png, deep_tiff])
+def test_i15_rgb_of_16_bits_keeps_the_high_byte(
+    write: Callable[[NDArray[np.uint16]], bytes],
+) -> None:
+    found = decode(write(deep_picture()), DecodePolicy())
+    np.testing.assert_array_equal(found.pixels, deep_picture() >> 8)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gorae.data.composed import part_indices
 from gorae.data.person_layout import COMPOSITION
 from gorae.data.sources import LabelPart
-from gorae.ensemble import part_indices, subtask_vote, vote
-from gorae.errors import ConfigError
+from gorae.ensemble import subtask_vote, vote
 from gorae.predictions import Predictions
 
 MASK = tuple(LabelPart(**part) for part in COMPOSITION)
@@ -84,14 +84,3 @@ def test_parts_that_make_up_no_class_leave_it_to_the_first() -> None:
     parts = part_indices(MASK, classes)
     voted = subtask_vote(said([2, 1, 0], classes), parts=parts)
     assert voted.values[0].argmax() == 2
-
-
-def test_classes_must_be_made_of_the_parts_in_one_way() -> None:
-    with pytest.raises(ConfigError, match="class '18': 0 choices of mask, gender, age"):
-        part_indices(MASK, ("17", "18"))
-    double = (
-        LabelPart(name="a", weight=1, values={"x": 0, "y": 1}),
-        LabelPart(name="b", weight=1, values={"x": 0, "y": 1}),
-    )
-    with pytest.raises(ConfigError, match="class '1': 2 choices of a, b"):
-        part_indices(double, ("0", "1", "2"))

@@ -10,8 +10,10 @@ import torch
 
 from gorae.errors import ConfigError, DataError
 from gorae.models import ModelPlan, build_model, load_model, write_weights
+from gorae.models.blocks import backbone_blocks
+from gorae.models.head import CoralHead
 from gorae.models.load import fit_input_size, merge_kwargs
-from gorae.models.parts import CoralHead, GeneralisedMean, has_drop_path
+from gorae.models.parts import GeneralisedMean, has_drop_path
 from gorae.models.resolve import library_pixels, resolve_pixels
 
 
@@ -179,3 +181,63 @@ def test_real_weights_load_completely(shared: Path, file_name: str) -> None:
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
     with pytest.raises(DataError, match=rf"(?s)missing of .*The file says it is for {name}\."):
         load_model(ModelPlan("mobilenetv3_small_050", str(path), num_outputs=2), folder=shared)
+
+
+LOGITS: dict[str, Any] = {"features": "logits", "head": "vanilla", "drop_rate": 0.5}
+
+
+def write_classified(folder: Path) -> Path:
+    """Weights of a published network with its classifier of nine classes."""
+    model = build_model("test_resnet", num_outputs=9, kwargs={}, seed=3, folder=folder)
+    state = {**model.backbone.state_dict()}
+    state |= {f"head.fc.{name}": value for name, value in model.head.state_dict().items()}
+    write_weights(folder / "nine.safetensors", state)
+    return folder / "nine.safetensors"
+
+
+def test_logits_of_the_weights_classifier_become_the_features(tmp_path: Path) -> None:
+    path = write_classified(tmp_path)
+    images = torch.rand(4, 3, 64, 64)
+    kept = load_model(ModelPlan("test_resnet", str(path), num_outputs=None), folder=tmp_path)
+    logits = kept.model.eval()(images)
+    plan = ModelPlan("test_resnet", str(path), num_outputs=18, **LOGITS)
+    model = load_model(plan, folder=tmp_path).model
+    torch.testing.assert_close(model.eval().features(images), logits)
+    assert (model.num_features, model.num_outputs) == (9, 18)
+    assert model(images).shape == (4, 18)
+    # The old classifier belongs to the backbone: it learns at the backbone's rate or rests,
+    # and is its topmost block.
+    assert backbone_blocks(model)[-1] == [
+        "backbone.classifier.weight",
+        "backbone.classifier.bias",
+    ]
+    assert len(backbone_blocks(model)) == len(backbone_blocks(kept.model)) + 1
+    named = [name for block in backbone_blocks(model) for name in block]
+    assert set(named) == {f"backbone.{name}" for name, _ in model.backbone.named_parameters()}
+    model.freeze()
+    learning = {name for name, each in model.named_parameters() if each.requires_grad}
+    assert learning == {f"head.{name}" for name, _ in model.head.named_parameters()}
+
+
+def test_without_weights_the_number_of_logits_is_enough(tmp_path: Path) -> None:
+    plan = ModelPlan("test_resnet", num_outputs=4, num_logits=9, **LOGITS)
+    model = load_model(plan, folder=tmp_path).model
+    other = load_model(
+        ModelPlan("test_resnet", str(write_classified(tmp_path)), num_outputs=4, **LOGITS),
+        folder=tmp_path,
+    ).model
+    model.load_state_dict(other.state_dict())
+    with pytest.raises(ConfigError, match=r'model\.features = "logits" are those of the class'):
+        load_model(ModelPlan("test_resnet", num_outputs=4, **LOGITS), folder=tmp_path)
+
+
+@pytest.mark.shared
+def test_logits_of_real_weights_become_the_features(shared: Path) -> None:
+    path = shared / "weights" / "mobilenetv2_100.safetensors"
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        kept = load_model(ModelPlan("mobilenetv2_100", str(path), None), folder=shared).model
+        plan = ModelPlan("mobilenetv2_100", str(path), 18, **LOGITS)
+        model = load_model(plan, folder=shared).model.eval()
+        assert model.num_features == 1000
+        torch.testing.assert_close(model.features(images), kept.eval()(images))

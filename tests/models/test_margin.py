@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gorae.models.margin import NECKS, CosineHead, CosinePlan
+from gorae.models.margin import NECKS, CosineHead
+from gorae.models.plan import CosinePlan
 
 
-def build(num_features: int = 6, num_outputs: int = 4, **plan: Any) -> CosineHead:
+def build(
+    num_features: int = 6, num_outputs: int = 4, *, drop_rate: float = 0.0, **plan: Any
+) -> CosineHead:
     torch.manual_seed(0)
     plan = {"neck": "none"} | plan
-    return CosineHead(num_features, num_outputs, plan=CosinePlan(**plan))
+    return CosineHead(num_features, num_outputs, plan=CosinePlan(**plan), drop_rate=drop_rate)
 
 
 def test_outputs_are_scaled_cosines_in_training_and_evaluation() -> None:

@@ -91,7 +91,7 @@ def test_copies_of_dropout_are_averaged() -> None:
     torch.manual_seed(0)
     spreads = []
     for head in (one, many):
-        nn.init.ones_(head.head.weight)  # type: ignore[arg-type]
+        nn.init.ones_(head.head.weight)
         outputs = head(torch.ones(1000, 300), torch.zeros(1000, 2))
         spreads.append(float(outputs.detach().std()))
     # The spread falls with the root of the number of copies.
@@ -145,7 +145,7 @@ def test_the_scale_is_saved_with_the_weights() -> None:
 def test_metadata_change_the_outputs_and_bf16_only_rounds_them() -> None:
     torch.manual_seed(0)
     head = MetadataHead(4, 2, scale=plain_scale(3), shape=METADATA_SHAPES["isic2020"]).eval()
-    nn.init.normal_(head.head.weight)  # type: ignore[arg-type]
+    nn.init.normal_(head.head.weight)
     features, metadata = torch.randn(6, 4), torch.randn(6, 3)
     outputs = head(features, metadata)
     assert not torch.allclose(outputs, head(features, metadata + 1))

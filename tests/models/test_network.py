@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from gorae.errors import ConfigError
 from gorae.models import build_model
 from gorae.models.blocks import backbone_blocks, last_norms
+from gorae.models.head import HEAD_INIT_STD
 from gorae.models.network import (
     LUMA,
     ImageModel,
@@ -21,7 +22,6 @@ from gorae.models.network import (
     enable_gradient_checkpointing,
     set_trainable,
 )
-from gorae.models.parts import HEAD_INIT_STD
 from gorae.models.plan import Parts
 
 

@@ -1,19 +1,16 @@
-"""Heads, pooling, stochastic depth, and a cut at a layer."""
+"""Pooling, stochastic depth, and a cut at a layer."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gorae.errors import ConfigError
 from gorae.models import ImageModel, build_model
 from gorae.models.parts import (
-    CoralHead,
     GeneralisedMean,
     cut_at,
     has_drop_path,
@@ -26,35 +23,6 @@ def _build(name: str, *, kwargs: dict[str, Any] | None = None, **parts: Any) -> 
     return build_model(
         name, num_outputs=4, kwargs=kwargs or {}, seed=0, folder=Path(), parts=Parts(**parts)
     )
-
-
-@given(num_outputs=st.integers(1, 12), seed=st.integers(0, 99))
-def test_thresholds_of_coral_keep_their_order_for_every_image(
-    num_outputs: int, seed: int
-) -> None:
-    torch.manual_seed(seed)
-    head = CoralHead(8, num_outputs)
-    nn.init.normal_(head.weight)
-    outputs = head(torch.randn(16, 8))
-    assert outputs.shape == (16, num_outputs)
-    assert bool((outputs.diff(dim=1) < 0).all())
-    # One direction for all: the thresholds are as far apart for each image.
-    torch.testing.assert_close(outputs.diff(dim=1), head.bias.diff().expand(16, -1))
-
-
-def test_a_new_coral_head_holds_all_ranks_equally_probable() -> None:
-    head = CoralHead(5, 3)
-    above = torch.sigmoid(head(torch.zeros(1, 5)))
-    torch.testing.assert_close(above, torch.tensor([[0.75, 0.5, 0.25]]))
-
-
-def test_a_coral_head_has_one_direction_and_its_names() -> None:
-    model = _build("lenet5", head="coral")
-    assert {name: tuple(each.shape) for name, each in model.head.named_parameters()} == {
-        "weight": (1, 84),
-        "bias": (4,),
-    }
-    assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 4)
 
 
 @pytest.mark.parametrize(

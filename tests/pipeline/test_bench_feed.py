@@ -5,15 +5,20 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gorae.config import Recipe, resolve_recipe
 from gorae.errors import ConfigError, DataError
+from gorae.events import ignore_events
 from gorae.machine import num_cores
 from gorae.pipeline.bench_feed import FeedResult, bench_feed
 from gorae.pipeline.calibration import CALIBRATION_FILE
+from gorae.pipeline.context import open_context
 from gorae.pipeline.feed_advice import Setup, WorkerSpeed, advise, enough_workers
+from gorae.pipeline.feed_timings import spread_over
 from gorae.pipeline.init import init
+from gorae.pipeline.pixels import input_pixels, prepare
 from gorae.pipeline.preprocess import preprocess
 from gorae.training.feed_speed import Speed
 
@@ -129,6 +134,29 @@ def test_a_frozen_backbone_is_fed_once(folder: Path) -> None:
     assert (found.training, found.workers, found.advice) == (None, (), None)
     assert found.predicted_per_s <= found.prediction.per_s
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_frames_of_films_are_decoded_and_read_as_they_are_kept(
+    tmp_path: Path, make_dicom: Callable[..., bytes]
+) -> None:
+    for number in range(8):
+        place = tmp_path / "train" / "ab"[number % 2] / f"{number}.dcm"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 4096, (3, 40, 48), dtype=np.uint16)
+        place.write_bytes(make_dicom(values, PatientID=f"p{number}"))
+    init(tmp_path)
+    file = tmp_path / "competition.toml"
+    file.write_text(file.read_text("utf-8").replace("[train]", '[train]\nframes = "all"'))
+    recipe = resolve_recipe(preset="quick", overrides=TINY[:3])
+    found = bench_feed(tmp_path, recipe=recipe, seconds=1)
+    assert {"decode the file", "read from the store"} <= {step.name for step in found.steps}
+    context = open_context(tmp_path)
+    spec = input_pixels(context, recipe)
+    prepared = prepare(context, recipe, spec, on_event=ignore_events)
+    spread = spread_over(prepared, 100)
+    assert len(spread) == 24
+    assert spread["key"].is_unique
+    assert set(spread["frame"]) == {f'{{"frame":{number}}}' for number in range(3)}
 
 
 def test_more_workers_than_cores_are_refused(folder: Path) -> None:

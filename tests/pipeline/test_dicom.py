@@ -1,21 +1,28 @@
-"""DICOM competitions from the folder to the tables: recognised, grouped, their frames apart."""
+"""DICOM competitions: recognised, grouped, their frames apart, and run to a submission."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from gorae.config import read_competition
 from gorae.data.decode import DecodePolicy, decode
 from gorae.data.dicom_header import HEADER_COLUMNS, pseudonymise
 from gorae.data.layout import recognise
 from gorae.errors import ConfigError, DataError
 from gorae.pipeline.context import Context, listed_images, open_context
 from gorae.pipeline.init import init
+from gorae.pipeline.predict import predict
+from gorae.workspace import Workspace, read_predictions
 
 Make = Callable[..., bytes]
+Run = Callable[..., Any]
 
 
 def write_class_folders(folder: Path, make: Make, *, extension: str = ".dcm") -> None:
@@ -183,3 +190,146 @@ def test_an_unknown_rule_is_refused(tmp_path: Path, make_dicom: Make) -> None:
     write_frames(tmp_path, make_dicom, "last")
     with pytest.raises(ConfigError, match="frames"):
         open_context(tmp_path)
+
+
+# The whole job
+
+
+def write_competition(
+    folder: Path, make: Make, *, frames: int = 1, extra: str = "", seed: int = 0
+) -> Path:
+    """Twelve patients with two films each, bright or dark in the middle; six films to predict.
+
+    Every other file is MONOCHROME1, its values turned round: it looks as if it were not.
+    """
+    rng = np.random.default_rng(seed)
+    lines = ["id,label"]
+    for number in range(30):
+        is_ill, is_test = number // 2 % 2 == 1, number >= 24
+        values = rng.integers(0, 1500, (frames, 32, 36), dtype=np.uint16)
+        values[:, 10:22, 10:24] += np.uint16(2500 if is_ill else 300)
+        kind = f"MONOCHROME{1 + number % 2}"
+        if kind == "MONOCHROME1":
+            values = np.uint16(4095) - values
+        place = folder / ("test" if is_test else "train") / f"IM{number:04d}.dcm"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(
+            make(
+                values if frames > 1 else values[0],
+                PhotometricInterpretation=kind,
+                BitsStored=12,
+                HighBit=11,
+                SpecificCharacterSet="ISO_IR 192",
+                PatientID=f"SECRET-ID-{number // 2:02d}",
+                PatientName=f"SECRET^이름{number // 2}",
+                PatientBirthDate="19640229",
+                PatientAge=f"{30 + number // 2:03d}Y",
+                PatientSex="MF"[number // 2 % 2],
+                SOPInstanceUID=f"1.2.77.{number}",
+                StudyInstanceUID=f"1.2.88.{number // 2}",
+                Modality="DX",
+            )
+        )
+        if not is_test:
+            lines.append(f"IM{number:04d},{('normal', 'ill')[is_ill]}")
+    (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    sample = [f"IM{number:04d},normal" for number in range(24, 30)]
+    (folder / "sample_submission.csv").write_text("\n".join(["id,label", *sample]) + "\n")
+    init(folder)
+    file = folder / "competition.toml"
+    assert list(read_competition(file).train.group_columns) == ["dicom.patient"]
+    for section in ("[train]", "[test]"):
+        file.write_text(file.read_text("utf-8").replace(section, f"{section}\n{extra}"))
+    return folder
+
+
+def read_folds(folder: Path) -> dict[str, int]:
+    """The fold of each picture."""
+    (path,) = (folder / ".gorae").rglob("folds.parquet")
+    table = pd.read_parquet(path)
+    return dict(zip(table["image_id"], table["fold"], strict=True))
+
+
+def everything_written(folder: Path) -> bytes:
+    """All bytes below .gorae, and of competition.toml; Parquet as the text of its cells."""
+    parts = [(folder / "competition.toml").read_bytes()]
+    for path in sorted((folder / ".gorae").rglob("*")):
+        if path.suffix == ".parquet":
+            parts.append(pd.read_parquet(path).to_csv().encode())
+        elif path.is_file():
+            parts.append(path.read_bytes())
+    return b"\n".join(parts)
+
+
+def test_a_run_on_films_keeps_patients_together_and_their_ids_in_the_files(
+    tmp_path: Path, make_dicom: Make, run_quick: Run
+) -> None:
+    folder = write_competition(tmp_path / "films", make_dicom)
+    shutil.copytree(folder, tmp_path / "again")
+    result = run_quick(folder)
+    sent = pd.read_csv(result.submission, dtype=str)
+    assert sent["id"].tolist() == [f"IM{number:04d}" for number in range(24, 30)]
+    # They differ in nothing but the middle, whichever way round they are stored.
+    truth = ["normal", "normal", "ill", "ill", "normal", "normal"]
+    assert sent["label"].tolist() == truth
+    train = open_context(folder).tables.train
+    known = {f"meta.{name}" for name in HEADER_COLUMNS}
+    added = {str(name) for name in train if str(name).startswith("meta.dicom.")}
+    assert {"meta.dicom.patient", "meta.dicom.age_years", "meta.dicom.photometric"} <= added
+    assert added <= known
+    assert set(train["meta.dicom.photometric"]) == {"MONOCHROME1", "MONOCHROME2"}
+    split = read_folds(folder)
+    folds = train["image_id"].map(split)
+    assert folds.notna().all()
+    assert set(folds.groupby(train["meta.dicom.patient"]).nunique()) == {1}
+    assert folds.nunique() == 2
+    # Neither ids nor what they are hashed to without the key of this competition.
+    written = everything_written(folder)
+    for number in range(15):
+        bare = hashlib.sha256(f"id\nSECRET-ID-{number:02d}\n".encode()).hexdigest()
+        assert bare.encode() not in written
+        assert bare[:16].encode() not in written
+    for word in ("SECRET", "이름", "19640229", "1.2.77.", "1.2.88."):
+        assert word.encode() not in written
+    # Another copy has another key, other pseudonyms, and the same predictions.
+    other = run_quick(tmp_path / "again")
+    assert Path(other.submission).read_bytes() == Path(result.submission).read_bytes()
+    patients = open_context(tmp_path / "again").tables.train["meta.dicom.patient"]
+    assert not set(patients) & set(train["meta.dicom.patient"])
+    assert read_folds(tmp_path / "again") == split
+
+
+def test_a_run_and_its_prediction_see_all_frames_and_answer_by_file(
+    tmp_path: Path, make_dicom: Make, run_quick: Run
+) -> None:
+    folder = write_competition(
+        tmp_path / "frames", make_dicom, frames=3, extra='frames = "all"'
+    )
+    result = run_quick(folder)
+    train = open_context(folder).tables.train
+    assert len(train) == 72
+    split = read_folds(folder)
+    assert set(train["image_id"].map(split).groupby(train["row_id"]).nunique()) == {1}
+    sent = pd.read_csv(result.submission, dtype=str)
+    assert sent["id"].tolist() == [f"IM{number:04d}" for number in range(24, 30)]
+    kept = read_predictions(Workspace(folder).run(result.run_id).test)
+    # New files are joined over their frames as the test set was: the same numbers.
+    found = predict(folder, images=folder / "test").predictions
+    assert found.ids == tuple(f"{name}.dcm" for name in sent["id"])
+    np.testing.assert_allclose(found.values, kept.select(list(sent["id"])).values, atol=1e-6)
+    # One frame that cannot be read is named, and the others speak for the file.
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy(folder / "test" / "IM0024.dcm", new / "IM000024")
+    (new / "broken.dcm").write_bytes((folder / "test" / "IM0025.dcm").read_bytes()[:900])
+    spoken = predict(folder, images=new)
+    assert spoken.predictions.ids == ("IM000024",)
+    np.testing.assert_allclose(spoken.predictions.values[0], found.values[0], atol=1e-6)
+    assert [line.partition(":")[0] for line in spoken.failed] == ["broken.dcm"]
+    # Only the first frame, once competition.toml says so of the test set.
+    file = folder / "competition.toml"
+    head, _, tail = file.read_text("utf-8").partition("[test]")
+    file.write_text(head + "[test]" + tail.replace('frames = "all"', 'frames = "middle"'))
+    middle = predict(folder, images=folder / "test", output=tmp_path / "m.csv").predictions
+    assert middle.ids == found.ids
+    assert not np.allclose(middle.values, found.values, atol=1e-6)

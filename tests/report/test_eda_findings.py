@@ -134,10 +134,54 @@ def test_suspects_outliers_and_open_questions_are_counted() -> None:
     none = e.SuspectsSummary(suspects=(), num_suspects=0, num_rows=100)
     some = e.SuspectsSummary(suspects=(), num_suspects=5, num_rows=100)
     assert judge(suspects=none) == [("fine", "No label is contradicted firmly.")]
-    assert judge(suspects=some) == [("look", "5 labels look wrong (5% of rows).")]
+    assert judge(suspects=some) == [
+        ("look", "A quick classifier firmly contradicts 5 labels (5% of rows).")
+    ]
     sizes = pd.DataFrame({"width_px": [1], "height_px": [1], "part": ["train"]})
     [(_, text)] = judge(pictures=e.PicturesSummary(sizes=sizes, num_outliers=1))
-    assert text.startswith("1 picture is unusually")
+    assert text == "1 picture stands out."
+
+
+def test_so_many_suspects_are_rather_the_models_mistakes() -> None:
+    def advice(num_suspects: int) -> str:
+        some = e.SuspectsSummary(suspects=(), num_suspects=num_suspects, num_rows=100, run="7")
+        [finding] = data_findings(e.EdaPage(head=HEAD, suspects=some))
+        assert finding.what.en.startswith("Run `7` firmly")
+        assert finding.do is not None
+        return finding.do.en
+
+    assert advice(10).startswith("Go through")
+    assert "mistakes of the model" in advice(11)
+
+
+def test_boxes_that_do_not_fit_are_looked_at() -> None:
+    def boxes(**more: Any) -> tuple[e.BoxesSummary, ...]:
+        return (e.BoxesSummary(kind="boxes", pictures=(), num_images=9, **more),)
+
+    assert judge(boxes=boxes(num_with=7)) == [
+        ("fine", "7 of 9 pictures have a box, and none reaches outside.")
+    ]
+    assert judge(boxes=boxes(num_with=7, num_outside=1, faults=("a", "b"))) == [
+        ("look", "2 boxes cannot be used."),
+        ("look", "1 box reaches outside the picture."),
+    ]
+    faces = e.BoxesSummary(kind="faces", pictures=(), num_images=9, num_with=0)
+    assert judge(boxes=(faces,)) == []
+
+
+def test_the_strongest_column_is_named_with_those_that_are_ours_in_words() -> None:
+    table = leaks("artefact", 0.7).table
+    both = pd.concat(
+        [
+            table.assign(column="all artefacts together", score=0.9),
+            table.assign(column="file_order", score=0.8),
+            table.assign(column="width_px", score=0.7),
+        ]
+    )
+    [(_, text)] = judge(leaks=e.LeaksSummary(table=both))
+    assert "all traces of files, above all order of the file names (AUC 0.9" in text
+    [(_, text)] = judge(leaks=e.LeaksSummary(table=table.assign(column="meta.site")))
+    assert "`site`" in text
 
 
 @pytest.mark.parametrize("column", ["plain", 'with "quotes"', "back\\slash", "줄\n바꿈"])
@@ -148,3 +192,15 @@ def test_a_column_of_any_name_is_valid_toml(column: str) -> None:
 def test_counts_of_numpy_are_written_like_others() -> None:
     table = pd.DataFrame({"class": ["a", "b"], "train": np.array([50, 60], np.int32)})
     assert judge(classes=e.ClassesSummary(counts=table))[0][0] == "fine"
+
+
+@pytest.mark.parametrize(("largest", "setting"), [(9, "similarity"), (40, "near_duplicates")])
+def test_a_threshold_is_offered_only_where_one_helps(largest: int, setting: str) -> None:
+    lines = {"threshold": [0.9], "num_sets": 1, "num_joined": 40, "largest": largest}
+    chain = e.Chain(num_images=40, share=0.4, limit=0.1, thresholds=pd.DataFrame(lines))
+    first = data_findings(e.EdaPage(head=HEAD, duplicates=duplicates(within=39, chain=chain)))[
+        0
+    ]
+    assert first.do is not None
+    assert f"split.{setting}" in first.do.en
+    assert f"split.{setting}" in first.do.ko

@@ -45,6 +45,7 @@ def test_every_text_is_used() -> None:
     families = (
         "chart.", "outlier.", "kind.", "action.", "severity.", "where.", "duplicate.",
         "found_by.", "leak.", "eda.level.", "boxes.", "shift.", "integrity.",
+            "column.",
     )  # fmt: skip
     # The titles of sections are looked up by the names of the sections.
     titles = {*get_args(eda_page.Section), "findings"}
@@ -72,7 +73,7 @@ def test_every_suggestion_has_a_sentence_with_no_value_but_its_own() -> None:
 
 def test_values_of_suggestions_are_written_with_their_unit() -> None:
     text = suggestion_text("outliers.look", {"count": 1234, "kind": "dark", "kind_count": 7})
-    assert text.en == "1,234 pictures are unlike the others, most of them dark (7)."
+    assert text.en == "1,234 pictures are unlike the others, most often dark (7)."
     assert "‘어두움’(7장)" in text.ko
     assert "25%" in suggestion_text("crop.some", {"share": 0.25}).en
     assert "`a'b`" in suggestion_text("groups.shared", {"column": "a`b", "shared": 2}).en

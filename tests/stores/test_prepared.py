@@ -1,5 +1,6 @@
 """Prepared pixels: made once, resumed after a kill, told when they cannot be made."""
 
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 
 from gorae import files
+from gorae.data import scan as scan_module
+from gorae.data import store as store_module
 from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import Interpolation, pixel_key, write_arguments
 from gorae.data.store import open_store
@@ -224,6 +227,91 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path: Path) -> Non
     assert resumed.pixels.sizes == calm.pixels.sizes
     assert open_store(resumed.pixels.folder).verify() == []
     assert not list((tmp_path / "killed").rglob("*.gorae-tmp"))
+
+
+def photographs(folder: Path, count: int) -> pd.DataFrame:
+    """JPEGs with a header each, and boxes of which some reach over the border."""
+    folder.mkdir()
+    names = [f"{number:03d}.jpg" for number in range(count)]
+    for seed, name in enumerate(names):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 44, 3), np.uint8)
+        exif = Image.Exif()
+        exif[0x0131] = f"program {seed}"
+        Image.fromarray(pixels).save(folder / name, exif=exif)
+    boxes = [write_arguments({"box": [2, 3, 22 + n % 30, 23]}) for n in range(count)]
+    return pd.DataFrame({"image_id": names, "path": names, "arguments": boxes})
+
+
+def prepared_in(
+    state: Path, images: pd.DataFrame, root: Path, steps: Sequence[Mapping[str, Any]]
+) -> Prepared:
+    """As ``prepared``, with all that is written elsewhere than the pictures."""
+    return ensure_prepared(
+        images if steps else images[["image_id", "path"]],
+        root=root,
+        prepared_root=state / "prepared",
+        scan_path=state / "scan.parquet",
+        short_side=16,
+        interpolation="bicubic",
+        policy=DecodePolicy(),
+        num_workers=2,
+        steps=steps,
+    )
+
+
+def prepare_often(*arguments: Any) -> None:
+    """The same, in a process that is killed; writes down often."""
+    scan_module._CHECKPOINT_S, store_module._COMMIT_PICTURES = 0.02, 5
+    prepared_in(*arguments)
+
+
+def everything(found: Prepared, state: Path) -> dict[str, Any]:
+    """All that preparing leaves, whatever the order of its making."""
+    notes = state / "prepared" / found.pixels.folder.name / "steps.parquet"
+    return {
+        "scan": found.scan.to_csv(),
+        "kept": pd.read_parquet(state / "scan.parquet").to_csv(),
+        "keys": found.keys,
+        "notes": found.step_notes,
+        "headers": pd.read_parquet(state / "headers.parquet").to_csv(),
+        "steps": pd.read_parquet(notes).to_csv() if notes.exists() else None,
+        **{
+            what: {key: store.read(key).tobytes() for key in sorted(store.sizes)}
+            for what, store in (("pixels", found.pixels), ("small", found.thumbnails))
+        },
+        "faults": [found.pixels.verify(), found.thumbnails.verify()],
+        "files": sorted(
+            path.relative_to(state).as_posix() for path in state.rglob("*") if path.is_file()
+        ),
+    }
+
+
+@pytest.mark.parametrize("steps", [[], CROP], ids=["thumbnails", "steps"])
+def test_killed_at_random_moments_all_that_is_kept_ends_the_same(
+    tmp_path: Path, steps: list[dict[str, Any]]
+) -> None:
+    root, fork = tmp_path / "pictures", multiprocessing.get_context("fork")
+    images = photographs(root, 120)
+    started = time.monotonic()
+    calm = prepared_in(tmp_path / "calm", images, root, steps)
+    whole_s = time.monotonic() - started
+    expected = everything(calm, tmp_path / "calm")
+    assert expected["faults"] == [[], []]
+    assert len(calm.thumbnails) == len(calm.pixels) == 120
+    assert any(calm.step_notes) == bool(steps)
+    in_the_middle = 0
+    for seed in range(5):
+        state, rng = tmp_path / f"killed-{seed}", np.random.default_rng(seed)
+        process = fork.Process(target=prepare_often, args=(state, images, root, steps))
+        process.start()
+        process.join(rng.uniform(0.4, 1) * whole_s)
+        process.kill()
+        process.join()
+        stored = [path for path in state.rglob("shard-*.bin") if path.stat().st_size]
+        in_the_middle += bool(stored) and process.exitcode != 0
+        again = prepared_in(state, images, root, steps)
+        assert everything(again, state) == expected, f"seed {seed}"
+    assert in_the_middle >= 1
 
 
 def test_too_little_disk_is_told_before_anything_is_decoded(

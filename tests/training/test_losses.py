@@ -23,6 +23,7 @@ from gorae.training.losses import (
     encode_truth,
     soft_macro_f1,
 )
+from gorae.training.margins import with_margins
 from gorae.training.outputs import LOSS_KINDS, activate, num_outputs, resolve_loss
 
 CASES = [(kind, task) for kind, loss in LOSS_KINDS.items() for task in loss.tasks]
@@ -40,7 +41,13 @@ CHANGES: dict[str, Any] = {
     "soft_f1_weights": (0.3, 0.7),
     "class_weight_power": 1.0,
     "class_weight_cap": 0.9,
+    "margin": 0.4,
+    "margin_range": (0.1, 0.6),
+    "margin_power": (0.9, -0.3, 0.05),
 }
+
+# Of outputs that are cosines, or of parts: what they change is shown below.
+OF_OUTPUTS = {"scale", "part_weights"}
 
 # Everything on, so that all of it is in what is tested.
 BUSY = LossPlan(
@@ -333,7 +340,7 @@ def test_fields_change_the_losses_that_use_them_and_no_others(
     field: str, kind: str, task: Task
 ) -> None:
     # What the field needs to have an effect at all.
-    plan = replace(BUSY, kind=kind, smoothing_form="all", class_weight_cap=None)
+    plan = replace(BUSY, kind=kind, smoothing_form="all", class_weight_cap=None, scale=8)
     objective, outputs, targets = build(plan, task)
     changed = build(replace(plan, **{field: CHANGES[field]}), task)[0]
     before, after = (each.loss(outputs, targets).mean() for each in (objective, changed))
@@ -345,11 +352,12 @@ def test_the_tables_of_losses_and_fields_agree() -> None:
     pairs = {(kind, a) for kind, loss in LOSS_KINDS.items() for a in loss.activations.values()}
     assert pairs == PART_LOSSES.keys()
     plan_fields = {field.name: field.default for field in fields(LossPlan)}
-    assert CHANGES.keys() | {"kind"} == plan_fields.keys()
+    assert CHANGES.keys() | OF_OUTPUTS | {"kind"} == plan_fields.keys()
     used = frozenset[str]().union(*(loss.uses for loss in LOSS_KINDS.values()))
-    assert used == CHANGES.keys()
+    assert used == CHANGES.keys() | {"part_weights"}
     settings = LossSettings().model_dump()
-    del settings["weight_column"]
+    assert not settings.pop("part_weights")
+    del settings["weight_column"], plan_fields["part_weights"], plan_fields["scale"]
     assert settings == plan_fields
 
 
@@ -495,3 +503,100 @@ def test_auto_is_resolved_and_unfit_losses_are_refused(task: Task) -> None:
     unfit = "mse" if task != "regression" else "focal"
     with pytest.raises(ConfigError, match=f"'{unfit}' cannot be used"):
         build(LossPlan(unfit), task)
+
+
+MASK = np.array([(k // 6, k // 3 % 2, k % 3) for k in range(18)])
+
+
+@pytest.mark.parametrize("width", [8, 26])
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
+def test_the_loss_of_parts_is_the_sum_of_their_own_losses(kind: str, width: int) -> None:
+    labels = np.arange(18).repeat(2)
+    part_weights = (0.5, 2.0, 1.0)
+    plan = replace(BUSY, kind=kind, class_weight_power=0, part_weights=part_weights)
+    objective = build_objective(plan, labels, task="multiclass", num_classes=18, parts=MASK)
+    outputs = 2 * torch.randn(36, width, generator=torch.Generator().manual_seed(0))
+    truth = encode_truth(labels, form=objective.form)
+    found = objective.loss(outputs, objective.targets(truth))
+    alone = replace(plan, part_weights=None)
+    expected = torch.zeros(36)
+    if width == 26:
+        flat = build_objective(alone, labels, task="multiclass", num_classes=18)
+        expected += flat.loss(outputs[:, :18], flat.targets(truth))
+    columns = torch.split(outputs[:, width - 8 :], [3, 2, 3], dim=1)
+    for logits, of_class, weight in zip(columns, MASK.T, part_weights, strict=True):
+        values = of_class[labels]
+        part = build_objective(
+            alone, values, task="multiclass", num_classes=1 + values.max().item()
+        )
+        rows = part.targets(torch.from_numpy(values))
+        expected += weight * part.loss(logits, rows)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("width", [8, 26])
+def test_an_image_counts_alike_in_the_class_and_in_its_parts(width: int) -> None:
+    labels = np.minimum(np.arange(60) % 23, 17)
+    plan = LossPlan(class_weight_power=1)
+    objective = build_objective(plan, labels, task="multiclass", num_classes=18, parts=MASK)
+    plain = build_objective(LossPlan(), labels, task="multiclass", num_classes=18, parts=MASK)
+    outputs = torch.randn(60, width, generator=torch.Generator().manual_seed(0))
+    targets = plain.targets(encode_truth(labels, form=plain.form))
+    assert objective.class_weights is not None
+    torch.testing.assert_close(
+        objective.loss(outputs, targets),
+        objective.class_weights[labels] * plain.loss(outputs, targets),
+    )
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
+def test_gradients_of_the_losses_of_parts_are_right_for_blends_too(kind: str) -> None:
+    labels = np.arange(18)
+    objective = build_objective(
+        replace(BUSY, kind=kind), labels, task="multiclass", num_classes=18, parts=MASK
+    )
+    rows = objective.targets(torch.from_numpy(labels))[:4].double()
+    outputs = torch.randn(4, 26, dtype=torch.float64, requires_grad=True)
+    for targets in (rows, 0.3 * rows + 0.7 * rows.roll(1, dims=0)):
+        assert torch.autograd.gradcheck(
+            lambda x, targets=targets: objective.loss(x, targets), (outputs,)
+        )
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"),
+    [
+        ({"margin": 0.4}, [0.4, 0.4, 0.4]),
+        ({"margin_range": (0.1, 0.5)}, [0.1, 0.3, 0.5]),
+        ({"margin_power": (0.4, -0.5, 0.05)}, [0.15, 0.25, 0.45]),
+        ({}, None),
+    ],
+)
+def test_margins_come_of_the_counts_of_the_train_part(
+    margin: dict[str, Any], expected: list[float] | None
+) -> None:
+    # n^(-1/4) of 16, 4 and 1 pictures is 1/2, 0.7071 and 1; n^(-1/2) is 1/4, 1/2 and 1.
+    labels = np.repeat([0, 1, 2], [16, 4, 1])
+    objective = build_objective(
+        LossPlan(scale=20, **margin), labels, task="multiclass", num_classes=3
+    )
+    if expected is None:
+        assert objective.margins is None
+        return
+    assert objective.margins is not None
+    if "margin_range" in margin:
+        expected[1] = 0.1 + 0.4 * (2**-0.5 - 0.5) / 0.5
+    torch.testing.assert_close(objective.margins, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal", "soft_f1"])
+def test_a_margin_is_put_on_before_the_loss(kind: str) -> None:
+    labels = np.arange(4)
+    plan = LossPlan(kind, margin=0.3, scale=12)
+    objective = build_objective(plan, labels, task="multiclass", num_classes=4)
+    plain = build_objective(LossPlan(kind), labels, task="multiclass", num_classes=4)
+    outputs = 12 * (2 * torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) - 1)
+    rows = objective.targets(torch.from_numpy(labels))
+    moved = with_margins(outputs, rows, margins=torch.full((4,), 0.3), scale=12)
+    torch.testing.assert_close(objective.loss(outputs, rows), plain.loss(moved, rows))
+    assert bool((objective.loss(outputs, rows) > plain.loss(outputs, rows)).all())

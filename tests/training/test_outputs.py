@@ -1,6 +1,6 @@
 import json
 from dataclasses import asdict
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -24,11 +24,11 @@ from gorae.training.outputs import (
 ONE_OF_MANY: tuple[Activation, ...] = ("softmax", "normalised_sigmoid", "cumulative")
 TASKS: tuple[Task, ...] = get_args(Task)
 
-matrices = arrays(
-    np.float32,
-    array_shapes(min_dims=2, max_dims=2, max_side=6),
-    elements=st.floats(-1e4, 1e4, width=32),
-)
+WIDE = st.floats(-1e4, 1e4, width=32)
+matrices = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=WIDE)
+
+# Mask, gender and age group of each of 18 classes.
+MASK = tuple((k // 6, k // 3 % 2, k % 3) for k in range(18))
 
 
 @pytest.mark.parametrize("activation", ONE_OF_MANY)
@@ -92,8 +92,36 @@ def test_numbers_come_back_in_their_unit() -> None:
 
 
 def test_form_survives_json() -> None:
-    form = OutputForm("value", 0.1, 1 / 3)
-    assert OutputForm(**json.loads(json.dumps(asdict(form)))) == form
+    for form in (OutputForm("value", 0.1, 1 / 3), OutputForm("composed", parts=MASK)):
+        assert OutputForm(**json.loads(json.dumps(asdict(form)))) == form
+
+
+def test_a_form_from_before_there_were_parts_is_still_read() -> None:
+    assert OutputForm(activation="softmax", shift=0.0, scale=1.0) == OutputForm("softmax")
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 5), st.sampled_from([8, 26])), elements=WIDE)
+)
+def test_outputs_of_parts_become_probabilities_of_classes(outputs: NDArray[np.float32]) -> None:
+    proba = activate(outputs, OutputForm("composed", parts=MASK))
+    assert proba.shape == (len(outputs), 18)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-6)
+    exact = torch.from_numpy(outputs).double()
+    if outputs.shape[1] == 26:
+        expected = exact[:, :18].softmax(1)
+    else:
+        mask, gender, age = (each.softmax(1) for each in torch.split(exact, [3, 2, 3], dim=1))
+        expected = torch.einsum("na,nb,nc->nabc", mask, gender, age).flatten(1)
+    np.testing.assert_allclose(proba, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("outputs", "width"), [("classes", 18), ("parts", 8), ("both", 26)])
+def test_the_width_of_outputs_of_parts(
+    outputs: Literal["classes", "parts", "both"], width: int
+) -> None:
+    found = num_outputs("focal", num_columns=18, outputs=outputs, part_sizes=(3, 2, 3))
+    assert found == width
 
 
 @pytest.mark.parametrize(

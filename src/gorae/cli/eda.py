@@ -22,6 +22,7 @@ from gorae.cli.perform import perform
 from gorae.cli.screen import Screen
 from gorae.cli.show import Row, facts, show_next, shown_path
 from gorae.cli.text import safe
+from gorae.events import Event
 
 if TYPE_CHECKING:
     from gorae.pipeline.eda import EdaResult
@@ -40,6 +41,9 @@ def eda(
         str | None,
         typer.Option("--run", help="Judge the labels by this run, not by a quick classifier."),
     ] = None,
+    has_faces: Annotated[
+        bool, typer.Option("--faces", help="Look for faces in up to 500 of the pictures.")
+    ] = False,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +54,14 @@ def eda(
         settings = read_recipe(preset, recipe, overrides)
         from gorae.pipeline.eda import eda as step_eda
 
-        return step_eda(target, recipe=settings, run=run, on_event=screen.on_event)
+        def on_event(event: Event) -> None:
+            # The result tells what was found; no need to tell it twice.
+            if (event.kind, event.stage) != ("warning", "eda"):
+                screen.on_event(event)
+
+        return step_eda(
+            target, recipe=settings, run=run, has_faces=has_faces, on_event=on_event
+        )
 
     draw = partial(show_eda, folder=target)
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
@@ -61,10 +72,11 @@ def show_eda(console: Console, result: "EdaResult", *, folder: Path) -> None:
     console.print()
     for finding in result.findings:
         mark, style = _MARKS[finding.severity]
-        console.print(Text.assemble((f"{mark} ", style), safe(finding.what.en)), soft_wrap=True)
+        _print_hanging(console, Text(mark, style), Text(safe(finding.what.en)))
         if finding.severity != "fine" and finding.do is not None:
-            console.print(Text(f"  {safe(finding.do.en)}", "dim"), soft_wrap=True)
+            _print_hanging(console, Text(" "), Text(safe(finding.do.en), "dim"))
         if finding.setting is not None:
+            # On one line, however long: it is there to be copied.
             where = f"  ({finding.file})" if finding.file else ""
             console.print(Text(f"  {safe(finding.setting)}{where}", "cyan"), soft_wrap=True)
     rows: list[Row] = [
@@ -81,3 +93,11 @@ def show_eda(console: Console, result: "EdaResult", *, folder: Path) -> None:
     show_next(
         console, f"gorae run{'' if place == '.' else f' {place}'}", "trains on these data"
     )
+
+
+def _print_hanging(console: Console, mark: Text, text: Text) -> None:
+    """A sentence whose further lines begin below its first word."""
+    for line in text.wrap(console, console.width - 2):
+        line.rstrip()
+        console.print(Text.assemble(mark, " ", line), soft_wrap=True)
+        mark = Text(" ")

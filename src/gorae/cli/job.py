@@ -99,6 +99,12 @@ def init(
     folder: Folder = None,
     answer: Answers = None,
     encoding: Encoding = None,
+    phi: Annotated[
+        bool,
+        typer.Option(
+            "--phi", help="Read the personal fields of DICOM headers too (names, dates)."
+        ),
+    ] = False,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -110,6 +116,6 @@ def init(
         from gorae.pipeline.init import init as step_init
 
         # Its result shows the evidence; no need to tell it twice.
-        return step_init(target, encoding=encoding, answers=answers, ask=screen.ask)
+        return step_init(target, encoding=encoding, answers=answers, ask=screen.ask, phi=phi)
 
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=show.show_init)

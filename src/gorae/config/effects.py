@@ -6,7 +6,7 @@ from gorae.augment.plan import idle_fields, resolve_augment
 from gorae.config.recipe import Recipe
 from gorae.data.sources import Task
 from gorae.errors import ConfigError
-from gorae.models.plan import is_user_class
+from gorae.models.plan import HEADS_WITH_DROPOUT, is_user_class
 from gorae.training.outputs import LOSS_KINDS, resolve_loss
 from gorae.training.schedules import SchedulePlan, used_fields
 
@@ -20,6 +20,8 @@ _OF_EVERY_USE = {
     "train.threads",
     "train.devices",
 }
+
+MARGINS = ("margin", "margin_range", "margin_power")
 
 MIXING = ("mixup", "cutmix", "half_cutmix", "rare_classes", "mix_share")
 
@@ -61,6 +63,44 @@ def conflicts(recipe: Recipe) -> list[str]:
             "train.freeze, train.unfreeze_every and train.fixres_epochs need a head that is "
             "told from the backbone, which a class of your own does not have"
         )
+    if recipe.model.features == "logits" and recipe.model.weights == "none":
+        lines.append(
+            'model.features = "logits" are those of the classifier that weights bring, and '
+            'model.weights is "none"'
+        )
+    margins = [f"loss.{name}" for name in MARGINS if getattr(recipe.loss, name) is not None]
+    if len(margins) > 1:
+        lines.append(f"{' and '.join(margins)} say the same thing twice: choose one")
+    if recipe.model.head == "cosine" and recipe.model.outputs != "classes":
+        lines.append(
+            'model.head = "cosine" measures angles to classes, which parts of a label have '
+            'none of: set model.outputs to "classes", or choose another head'
+        )
+    if recipe.loss.kind != "auto":
+        lines += _head_problems(recipe, recipe.loss.kind)
+    return lines
+
+
+def _head_problems(recipe: Recipe, kind: str) -> list[str]:
+    """One line for each way in which a loss and ``[model]`` do not fit."""
+    head, outputs, loss = recipe.model.head, recipe.model.outputs, LOSS_KINDS[kind]
+    lines = []
+    if loss.head is not None and head != "linear":
+        lines.append(
+            f'model.head = "{head}": the loss {kind} brings a head of its own; leave it out'
+        )
+    if head == "cosine" and "margin" not in loss.uses:
+        fitting = [name for name, each in LOSS_KINDS.items() if "margin" in each.uses]
+        lines.append(
+            f'model.head = "cosine" gives cosines to classes, of which one is true: the loss '
+            f"{kind} asks something else. It fits {', '.join(fitting)}"
+        )
+    if outputs != "classes" and not loss.composes:
+        fitting = [name for name, each in LOSS_KINDS.items() if each.composes]
+        lines.append(
+            f'model.outputs = "{outputs}" adds up the losses of parts, which the loss {kind} '
+            f"cannot be split into. It fits {', '.join(fitting)}"
+        )
     return lines
 
 
@@ -68,7 +108,7 @@ def loss_problems(recipe: Recipe, task: Task) -> list[str]:
     """What is wrong with ``[loss]`` once the task is known.
 
     Returns:
-        One line for each setting that is never looked at.
+        One line for each setting that is never looked at, or that does not fit the loss.
 
     Raises:
         ConfigError: The loss does not fit the task.
@@ -79,14 +119,17 @@ def loss_problems(recipe: Recipe, task: Task) -> list[str]:
         for name in recipe.loss.model_fields_set
         if getattr(recipe.loss, name) != type(recipe.loss).model_fields[name].default
     ]
-    return [
+    idle = [
         f"loss.{name} has no effect here: the loss {kind} does not look at it"
         for name in changed
         if name not in {"kind", "weight_column", *LOSS_KINDS[kind].uses}
     ]
+    return [*idle, *_head_problems(recipe, kind)]
 
 
 def _why_dead(recipe: Recipe, name: str) -> Reason:
+    if recipe.model.use == "tabular" and not _is_of_tables(name):
+        return 'model.use = "tabular" has no network and looks at no picture'
     if name in _RULES and (reason := _RULES[name](recipe)):
         return reason
     section, _, field = name.partition(".")
@@ -154,11 +197,28 @@ def _why_dead_loss(recipe: Recipe, field: str) -> Reason:
     return None if field in LOSS_KINDS[kind].uses else f'loss.kind is "{kind}"'
 
 
+def _is_of_tables(name: str) -> bool:
+    """Whether trees on tables look at a setting."""
+    section = name.partition(".")[0]
+    return section in _TABLE_SECTIONS or name in _TABLE_SETTINGS
+
+
+_TABLE_SECTIONS = {"name", "seed", "split", "tabular", "refit"}
+_TABLE_SETTINGS = {"model.name", "model.use", "predict.vote"}
+
+
+def _why_dead_tables(recipe: Recipe, field: str) -> Reason:
+    if recipe.model.use != "tabular":
+        return 'trees on tables belong to model.use = "tabular"'
+    return None
+
+
 _SECTIONS: dict[str, Callable[[Recipe, str], Reason]] = {
     "head": _why_dead_head,
     "augment": _why_dead_augment,
     "loss": _why_dead_loss,
     "train": _why_dead_loop,
+    "tabular": _why_dead_tables,
 }
 
 _trained_backbone = _unless(
@@ -171,7 +231,37 @@ _holdout = _unless(lambda r: r.split.kind != "holdout", 'split.kind is "holdout"
 def _why_dead_copies(recipe: Recipe) -> Reason:
     if reason := _finetuned(recipe):
         return reason
+    if recipe.model.head in HEADS_WITH_DROPOUT:
+        return f'model.head = "{recipe.model.head}" has its dropout behind a norm of its own'
     return None if recipe.model.drop_rate else "model.drop_rate is 0: all copies are equal"
+
+
+def _why_dead_cosine(recipe: Recipe) -> Reason:
+    if reason := _finetuned(recipe):
+        return reason
+    return None if recipe.model.head == "cosine" else f'model.head is "{recipe.model.head}"'
+
+
+def _why_dead_embedding(recipe: Recipe) -> Reason:
+    if reason := _why_dead_cosine(recipe):
+        return reason
+    return 'model.neck is "none"' if recipe.model.neck == "none" else None
+
+
+def _why_dead_margin(recipe: Recipe) -> Reason:
+    if reason := _finetuned(recipe):
+        return reason
+    if recipe.model.head == "cosine":
+        return None
+    return f'model.head is "{recipe.model.head}", and only "cosine" has angles to classes'
+
+
+def _why_dead_part_weights(recipe: Recipe) -> Reason:
+    if reason := _finetuned(recipe):
+        return reason
+    if recipe.model.outputs != "classes":
+        return None
+    return 'model.outputs is "classes", so nothing is learned of the parts by themselves'
 
 
 def _why_dead_checkpoints(recipe: Recipe) -> Reason:
@@ -184,9 +274,19 @@ def _why_dead_checkpoints(recipe: Recipe) -> Reason:
 
 
 _RULES: dict[str, Callable[[Recipe], Reason]] = {
+    "tabular.top_ranks": _unless(
+        lambda r: bool(r.tabular.scores), "tabular.scores names no run whose classes have ranks"
+    ),
     "model.class_table": _unless(
         lambda r: r.model.use == "as_is", 'only model.use = "as_is" maps classes'
     ),
+    "model.head": _finetuned,
+    "model.outputs": _finetuned,
+    "model.features": _finetuned,
+    "model.neck": _why_dead_cosine,
+    "model.embedding": _why_dead_embedding,
+    "model.centres": _why_dead_cosine,
+    "model.scale": _why_dead_cosine,
     "model.drop_rate": _unless(_is_finetuned, 'dropout belongs to model.use = "finetune"'),
     "model.drop_copies": _why_dead_copies,
     "model.drop_path": _finetuned,
@@ -214,6 +314,8 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     "loss.class_weight_cap": _unless(
         lambda r: r.loss.class_weight_power > 0, "loss.class_weight_power is 0"
     ),
+    **dict.fromkeys([f"loss.{name}" for name in MARGINS], _why_dead_margin),
+    "loss.part_weights": _why_dead_part_weights,
     "train.backbone_lr": _trained_backbone,
     "train.layer_decay": _trained_backbone,
     "train.unfreeze_every": _trained_backbone,

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from gorae.config.base import Settings
 from gorae.config.preparing import PrepareStep, order_problems
+from gorae.config.tabular import TabularSettings
 from gorae.config.training import AugmentSettings, LossSettings, TrainSettings
 
 
@@ -38,17 +39,40 @@ class ModelSettings(Settings):
     """[model]: backbone, weights and how they are used."""
 
     name: str = "mobilenetv2_100"
-    """A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``."""
+    """A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``; ``lightgbm`` for
+    ``use = "tabular"``."""
     weights: str = "hub"
     """``hub`` (download or cache), ``none`` (random), or the path of a weight file."""
     kwargs: dict[str, Any] = Field(default_factory=dict)
     """Arguments for the constructor of the network."""
-    use: Literal["frozen", "finetune", "as_is"] = "finetune"
-    """Backbone as a fixed feature extractor, trained on, or predicting with its own classes."""
+    use: Literal["frozen", "finetune", "as_is", "tabular"] = "finetune"
+    """Backbone as a fixed feature extractor, trained on, or predicting with its own classes;
+    ``tabular``: no network, but trees on metadata and on other runs, see [tabular]."""
     class_table: str | None = None
     """For ``as_is``: CSV with columns ``model_class`` and ``class``."""
+    head: Literal["linear", "vanilla", "thanet", "cosine"] = "linear"
+    """What makes outputs of features when fine-tuning: a linear layer; ``vanilla``: batch norm,
+    dropout, ReLU and a linear layer; ``thanet``: attention between the parts of a composed
+    label; ``cosine``: cosines to a centre of each class, for margins. Sources: options.md."""
+    outputs: Literal["classes", "parts", "both"] = "classes"
+    """What the head answers of a composed label (``compose`` in competition.toml): the class;
+    each part, whose probabilities are multiplied; or both, where the class decides and the
+    parts help to learn (iloveslowfood/ImageClassfication). Predictions are of the classes."""
+    features: Literal["pooled", "logits"] = "pooled"
+    """What the head is put on: pooled features, or the logits of the classifier the weights
+    were made with, as in iloveslowfood/ImageClassfication."""
+    neck: Literal["none", "linear_bn_prelu", "bn_linear_bn"] = "linear_bn_prelu"
+    """How ``cosine`` makes an embedding of the features; ``none``: they are it."""
+    embedding: int = Field(512, ge=2, le=8192)
+    """Numbers of an embedding of ``cosine``."""
+    centres: int = Field(1, ge=1, le=16)
+    """Centres of each class in ``cosine``, of which the nearest counts (sub-centre ArcFace,
+    Deng et al., 2020)."""
+    scale: float = Field(30.0, gt=0, le=1000)
+    """What ``cosine`` multiplies cosines by to have logits (s of Deng et al., 2019)."""
     drop_rate: float = Field(0.0, ge=0, lt=1)
-    """Dropout before the head when fine-tuning."""
+    """Dropout before the head when fine-tuning, or within it; ``vanilla`` and ``thanet`` had
+    0.5 at their source."""
     drop_copies: int = Field(1, ge=1, le=64)
     """Dropouts whose outputs share one head and are averaged (multi-sample dropout)."""
     drop_path: float = Field(0.0, ge=0, lt=1)
@@ -134,6 +158,8 @@ class Recipe(Settings):
     """Fine-tuning."""
     predict: PredictSettings = PredictSettings()
     """Prediction."""
+    tabular: TabularSettings = TabularSettings()
+    """Trees on tables."""
     refit: bool = False
     """Train once more on everything at the end; that model joins the vote on the test set."""
 

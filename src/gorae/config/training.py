@@ -1,12 +1,14 @@
 """Settings of fine-tuning: augmentation, loss, optimiser, schedule, loop."""
 
-from typing import Any, Literal
+from math import pi
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gorae.config.base import Settings
 
 Share = tuple[float, float]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class AugmentSettings(Settings):
@@ -90,8 +92,40 @@ class LossSettings(Settings):
     """k of the class weights ``(N / (K n))^k``; 0: all classes weigh the same."""
     class_weight_cap: float | None = Field(None, gt=0)
     """Largest class weight."""
+    margin: float | None = Field(None, gt=0, lt=pi)
+    """Radians by which the angle to the true class is made larger (ArcFace, Deng et al., 2019);
+    0.3 to 0.5 are usual; absent: none."""
+    margin_range: Share | None = None
+    """Margins between these in place of one, linear in n^(-1/4) of a class of n pictures: the
+    commonest has the first, the rarest the second; (0.05, 0.5) in
+    ChristofHenkel/kaggle-landmark-2021-1st-place."""
+    margin_power: tuple[float, float, float] | None = None
+    """Margins ``c n^p + d`` in place of one, as (c, p, d); (0.27126, -0.364399, 0.05) in
+    knshnb/kaggle-happywhale-1st-place (dynamic margins: Ha et al., 2020)."""
+    part_weights: dict[str, Positive] = Field(default_factory=dict)
+    """What the loss of each part of a composed label counts, by its name; absent: 1, as the
+    loss of the class."""
     weight_column: str | None = None
     """Column of the train table with the weight of each picture."""
+
+    @model_validator(mode="after")
+    def _possible_margins(self) -> Self:
+        if self.margin_range is not None:
+            least, most = self.margin_range
+            if not 0 <= least < most < pi:
+                raise ValueError(
+                    f"margin_range = [{least:g}, {most:g}] must rise and be radians from 0 to "
+                    f"below pi"
+                )
+        if self.margin_power is not None:
+            factor, power, least = self.margin_power
+            if factor <= 0 or power >= 0 or least < 0 or factor + least >= pi:
+                raise ValueError(
+                    f"margin_power = [{factor:g}, {power:g}, {least:g}] must have a factor "
+                    "above 0, a power below 0 and a least margin from 0; the first and the "
+                    "last together, the margin of a class of one picture, must be below pi"
+                )
+        return self
 
 
 class TrainSettings(Settings):

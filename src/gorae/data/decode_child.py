@@ -6,8 +6,10 @@ little-endian lengths first:
 
     parent -> child    u32 length, u32 length, text in bytes, arguments in UTF-8: the settings
                        as JSON, then path and arguments of each file
-    child -> parent    u32 length, u64 length, JSON object, pixels (empty for the greeting),
-                       and the pixels of the thumbnail behind those of the picture
+    child -> parent    u32 length, u64 length, JSON object, pixels (none for the greeting)
+
+Pixels are those of the picture, and those of the thumbnail behind them. Where they fit, they
+go through shared memory (``decode_slots``) instead, and ``shared`` is their length.
 """
 
 import ctypes
@@ -20,6 +22,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +37,7 @@ from gorae.data.decode import (
     read_image_bytes,
     resize_short_side,
 )
+from gorae.data.decode_slots import NUM_SLOTS, map_slots
 from gorae.data.pixels import Interpolation, read_arguments
 from gorae.data.thumbnail import thumbnail
 
@@ -86,7 +90,8 @@ def examine(
 
     Returns:
         What is known of the file (columns of a scan; ``header`` and ``steps`` where there is
-        something to tell), the pixels, and the thumbnail, each (H, W, 3) or empty.
+        something to tell; ``crc32`` of the returned pixels), the pixels, and the thumbnail,
+        each (H, W, 3) or empty.
     """
     nothing = np.empty((0, 0, 3), np.uint8)
     small = nothing
@@ -120,7 +125,9 @@ def examine(
         return _refused(facts, error.reason, error.detail), nothing, nothing
     except MemoryError:
         return _refused(facts, "memory", "not enough memory to decode it"), nothing, nothing
-    return facts, np.ascontiguousarray(pixels), small
+    pixels = np.ascontiguousarray(pixels)
+    facts["crc32"] = zlib.crc32(pixels.data)
+    return facts, pixels, small
 
 
 def _stepped(
@@ -168,6 +175,7 @@ def main() -> None:
     first = _read_request(requests)
     settings = json.loads(first[0] if first else b"{}")
     _die_with_parent(settings["parent_pid"])
+    slots = map_slots(settings["slots"], is_writable=True)
     if settings["steps"]:
         _load_steps()
     _limit_memory(EXTRA_MEMORY_BYTES * (2 if settings["steps"] else 1))
@@ -175,14 +183,16 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
-    _answer(answers, {}, memoryview(b""), memoryview(b""))
+    _answer(answers, {}, [])
     policy = DecodePolicy(
         **settings["policy"] | {"background": tuple(settings["policy"]["background"])}
     )
     # The policy's cap is checked before anything is decoded; Pillow's own would hide it.
     Image.MAX_IMAGE_PIXELS = None
     root = Path(os.fsdecode(bytes.fromhex(settings["root"])))
-    while (request := _read_request(requests)) is not None:
+    for number in count():
+        if (request := _read_request(requests)) is None:
+            return
         facts, pixels, small = examine(
             request[0],
             request[1].decode("utf-8"),
@@ -194,9 +204,21 @@ def main() -> None:
             has_thumbnail=settings["has_thumbnails"],
         )
         facts["shape"] = pixels.shape[:2]
-        payload, behind = pixels.reshape(-1).data, small.reshape(-1).data
-        facts["crc32"] = zlib.crc32(payload)
-        _answer(answers, facts, payload, behind)
+        parts = [pixels.reshape(-1).data, small.reshape(-1).data]
+        facts["shared"] = _share(parts, slots[number % NUM_SLOTS])
+        _answer(answers, facts, [] if facts["shared"] else parts)
+
+
+def _share(parts: Sequence[memoryview], slot: memoryview) -> int:
+    """Write all parts into the slot; their length, 0 where they do not fit."""
+    num_bytes = sum(map(len, parts))
+    if num_bytes > len(slot):
+        return 0
+    start = 0
+    for part in parts:
+        slot[start : start + len(part)] = part
+        start += len(part)
+    return num_bytes
 
 
 def _read_request(stream: BinaryIO) -> tuple[bytes, bytes] | None:
@@ -207,16 +229,11 @@ def _read_request(stream: BinaryIO) -> tuple[bytes, bytes] | None:
     return stream.read(first), stream.read(second)
 
 
-def _answer(
-    descriptor: int,
-    facts: dict[str, Any],
-    payload: memoryview,
-    behind: memoryview,
-) -> None:
+def _answer(descriptor: int, facts: dict[str, Any], payload: Sequence[memoryview]) -> None:
     text = json.dumps(facts).encode("utf-8")
-    head = ANSWER.pack(len(text), len(payload) + len(behind)) + text
+    head = ANSWER.pack(len(text), sum(map(len, payload))) + text
     # In one call, so that the parent wakes once.
-    parts = [memoryview(head), payload, behind]
+    parts = [memoryview(head), *payload]
     while parts:
         sent = os.writev(descriptor, parts)
         while parts and sent >= len(parts[0]):

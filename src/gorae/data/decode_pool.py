@@ -2,8 +2,8 @@
 
 A child is a fresh interpreter (``subprocess``), not a fork: a fork copies the locks of the
 parent's threads (torch has some) in whatever state they are, and ``multiprocessing``'s spawn
-runs the user's main script again. It holds two files at most, so it never waits for work,
-and the first of them is the one to blame when it dies or is silent for too long.
+runs the user's main script again. It holds a few files, so it never waits for work, and the
+first of them is the one to blame when it dies or is silent for too long.
 """
 
 import contextlib
@@ -24,12 +24,10 @@ from typing import IO, Any
 
 from gorae.data.decode import DecodePolicy
 from gorae.data.decode_child import ANSWER, REQUEST
+from gorae.data.decode_slots import NUM_SLOTS, create_slots, map_slots
 from gorae.data.pixels import Interpolation
 from gorae.data.thumbnail import THUMBNAIL_SIDE
 from gorae.errors import ResourceError
-
-# The file a child works on, and the one it takes next without waiting for us.
-_QUEUE_LENGTH = 2
 
 # One more try in a fresh child: the machine may have been short of memory or time.
 _ATTEMPTS = 2
@@ -37,10 +35,10 @@ _ATTEMPTS = 2
 # A child is ready in 0.3 s on an idle machine.
 _START_LIMIT_S = 60.0
 
-# Holds a usual answer whole, so that the child goes on while we write to disk.
+# A large answer (``decode_slots`` holds the others) takes fewer turns through a large pipe.
 _PIPE_BYTES = 1 << 20
 
-_USUAL_ANSWER_BYTES = 1 << 19
+_USUAL_ANSWER_BYTES = 1 << 16
 _LARGEST_FACTS_BYTES = 1 << 20
 _THUMBNAIL_BYTES = THUMBNAIL_SIDE**2 * 3
 
@@ -87,6 +85,9 @@ class _Task:
 class _Child:
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
+    slots: list[memoryview]
+    """Where it puts the pixels of its answers, in turn."""
+    num_answers: int = 0
     tasks: deque[_Task] = field(default_factory=deque)
     is_ready: bool = False
     since: float = field(default_factory=time.monotonic)
@@ -168,7 +169,8 @@ def examine_files(
 
 
 def _hand_out(children: list[_Child], pending: deque[_Task]) -> None:
-    for length in range(_QUEUE_LENGTH):
+    # Only here, where nobody uses the pixels of an earlier answer any more.
+    for length in range(NUM_SLOTS):
         for child in children:
             if pending and len(child.tasks) == length:
                 _send(child, pending.popleft())
@@ -222,14 +224,29 @@ def _receive(child: _Child, settings: ChildSettings) -> Answer | None:
         if child.is_ready:
             break
         child.is_ready = True
-    facts, pixels = message
-    if facts["reason"] == "memory" and child.tasks[0].failures + 1 < _ATTEMPTS:
+    facts, piped = message
+    try:
+        pixels, small = _split_pixels(child, facts, piped)
+        is_short_of_memory = facts["reason"] == "memory"
+    except (ValueError, TypeError, KeyError) as error:
+        raise _ChildError("crashed", "its answer is broken") from error
+    if is_short_of_memory and child.tasks[0].failures + 1 < _ATTEMPTS:
         raise _ChildError("memory", facts["detail"])
+    child.num_answers += 1
+    return Answer(child.tasks.popleft().index, facts, pixels, small)
+
+
+def _split_pixels(
+    child: _Child, facts: dict[str, Any], piped: memoryview
+) -> tuple[memoryview, memoryview]:
+    """Pixels of the picture and of its thumbnail, from the pipe or from the child's slot."""
+    slot = child.slots[child.num_answers % NUM_SLOTS]
+    pixels = slot[: facts["shared"]] if facts["shared"] else piped
     height, width = facts["shape"]
     split = height * width * 3
-    if len(pixels) - split not in (0, _THUMBNAIL_BYTES):
-        raise _ChildError("crashed", "its answer is broken")
-    return Answer(child.tasks.popleft().index, facts, pixels[:split], pixels[split:])
+    if min(height, width) < 0 or len(pixels) - split not in (0, _THUMBNAIL_BYTES):
+        raise ValueError(f"{len(pixels)} bytes are not {height} x {width} pixels")
+    return pixels[:split], pixels[split:]
 
 
 def _receive_message(
@@ -301,6 +318,8 @@ def _start_child(settings: ChildSettings) -> _Child:
         "OPENBLAS_NUM_THREADS": "1",
     }
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+    memory = create_slots()
+    slots = map_slots(memory, is_writable=False)
     try:
         # -P: a module of that name in the data folder must not be imported.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
@@ -310,6 +329,7 @@ def _start_child(settings: ChildSettings) -> _Child:
             stderr=errors,
             bufsize=0,
             env=environment,
+            pass_fds=() if memory is None else (memory,),
         )
     except OSError as error:
         errors.close()
@@ -317,7 +337,11 @@ def _start_child(settings: ChildSettings) -> _Child:
             f"Cannot start a process to decode pictures: {error}. Close other programs, or "
             "use fewer workers."
         ) from error
-    child = _Child(process, errors)
+    finally:
+        # The mapping keeps the memory.
+        if memory is not None:
+            os.close(memory)
+    child = _Child(process, errors, slots)
     os.set_blocking(child.output, False)
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         # Refused where the system's limit on pipe memory is reached; any size works.
@@ -326,6 +350,7 @@ def _start_child(settings: ChildSettings) -> _Child:
     values = asdict(settings) | {
         "root": os.fsencode(settings.root).hex(),
         "parent_pid": os.getpid(),
+        "slots": memory,
     }
     _write(child, json.dumps(values).encode("utf-8"))
     return child

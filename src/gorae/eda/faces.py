@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,15 +28,12 @@ def build_face_finder(cascade: Path | None = None) -> FaceFinder:
         cascade: File of a trained cascade; None: the one that OpenCV brings along.
 
     Raises:
-        ConfigError: This OpenCV has no cascade classifier, or the file is not there or is no
-            cascade. OpenCV 5 has moved the classifier out of its main package and brings no
-            cascade files.
+        ConfigError: The file is not there or is no cascade.
     """
-    classifier = _classifier()
-    path = cascade or _bundled()
+    path = cascade or Path(cv2.__file__).parent / "data" / CASCADE_NAME
     try:
         # OpenCV reads files by itself and may abort on what it cannot parse.
-        finder = classifier(str(path)) if path.is_file() else None
+        finder = cv2.CascadeClassifier(str(path)) if path.is_file() else None
     except (cv2.error, SystemError) as error:
         raise ConfigError(_NO_CASCADE.format(path=path)) from error
     if finder is None or finder.empty():
@@ -60,22 +56,3 @@ _NO_CASCADE = (
     "{path} is not a trained cascade that OpenCV can read. Give the path of a file such as "
     f"{CASCADE_NAME} from OpenCV's sources."
 )
-
-
-def _classifier() -> Any:
-    """OpenCV's class, under its name in version 4 or in the extra modules of version 5."""
-    extra = getattr(cv2, "xobjdetect", None)
-    for module in (cv2, extra):
-        classifier = getattr(module, "CascadeClassifier", None)
-        if classifier is not None:
-            return classifier
-    raise ConfigError(
-        f"Faces cannot be found with OpenCV {cv2.__version__}: since version 5 its main "
-        "package has no cascade classifier. Install version 4 (pip install "
-        "'opencv-python-headless<5'), which brings the cascade along, or leave faces out."
-    )
-
-
-def _bundled() -> Path:
-    """Where OpenCV 4 keeps its cascades."""
-    return Path(cv2.__file__).parent / "data" / CASCADE_NAME

@@ -3,7 +3,7 @@
 from gorae.ensemble.oof import HeldOut, assemble_oof, vote_oof
 from gorae.ensemble.paired import Difference, paired_differences
 from gorae.ensemble.selection import CHOOSERS, MOST_SUBSET_MEMBERS, NestedVote, nested_vote
-from gorae.ensemble.subtask import part_indices, subtask_vote
+from gorae.ensemble.subtask import subtask_vote
 from gorae.ensemble.votes import (
     VOTE_NAMES,
     VOTES,
@@ -27,7 +27,6 @@ __all__ = [
     "fitting_votes",
     "nested_vote",
     "paired_differences",
-    "part_indices",
     "percentile_ranks",
     "require_vote",
     "score_weights",

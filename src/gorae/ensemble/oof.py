@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gorae.ensemble.subtask import Indices, subtask_vote
+from gorae.data.composed import Indices
+from gorae.ensemble.subtask import subtask_vote
 from gorae.ensemble.votes import percentile_ranks, soft_vote, vote
 from gorae.errors import DataError
 from gorae.predictions import Predictions, concatenate

@@ -1,48 +1,14 @@
 """Votes on the parts of a composed label, where the vote on the label itself is tied."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gorae.data.sources import LabelPart
+from gorae.data.composed import Indices, class_indices
 from gorae.ensemble.align import aligned
 from gorae.ensemble.votes import put_first, vote
-from gorae.errors import ConfigError, list_problems
 from gorae.predictions import Predictions
-
-Indices = NDArray[np.int64]
-
-
-def part_indices(parts: Sequence[LabelPart], classes: Sequence[str]) -> Indices:
-    """The index of each part in each class, (K, P); P parts.
-
-    Raises:
-        ConfigError: A class is the sum of no indices, or of more than one choice of them.
-    """
-    known: dict[str, list[tuple[int, ...]]] = {}
-    for indices in itertools.product(*(_indices_of(part) for part in parts)):
-        label = sum(part.weight * index for part, index in zip(parts, indices, strict=True))
-        known.setdefault(str(label), []).append(indices)
-    problems = [
-        f"class {name!r}: {len(known.get(name, ()))} choices of "
-        f"{', '.join(part.name for part in parts)}"
-        for name in classes
-        if len(known.get(name, ())) != 1
-    ]
-    if problems:
-        raise ConfigError(
-            "Votes on the parts of a label need classes that are each made of the parts in "
-            f"one way:\n{list_problems(problems)}\nCorrect `compose` in competition.toml."
-        )
-    return np.array([known[name][0] for name in classes], dtype=np.int64)
-
-
-def _indices_of(part: LabelPart) -> list[int]:
-    if part.thresholds:
-        return list(range(len(part.thresholds) + 1))
-    return sorted(set(part.values.values()))
 
 
 def subtask_vote(members: Sequence[Predictions], *, parts: Indices) -> Predictions:
@@ -54,7 +20,8 @@ def subtask_vote(members: Sequence[Predictions], *, parts: Indices) -> Predictio
 
     Args:
         members: Equal ids and columns, of kind ``multiclass``.
-        parts: Index of each part in each class, (K, P); see ``part_indices``.
+        parts: Index of each part in each class, (K, P); see
+            ``gorae.data.composed.part_indices``.
 
     Returns:
         Shares as of ``vote(members, "hard")``; where another label won, its value and the
@@ -72,13 +39,9 @@ def subtask_vote(members: Sequence[Predictions], *, parts: Indices) -> Predictio
         return shares
     voices = labels[:, tied]
     chosen = np.stack([_majority(of_class[voices]) for of_class in parts.T], axis=1)
-    class_of = {tuple(row): k for k, row in enumerate(parts.tolist())}
-    fallback = _first_of(voices, is_most[tied])
+    found = class_indices(chosen, parts=parts)
     winners = shares.values.argmax(axis=1)
-    winners[tied] = [
-        class_of.get(tuple(combination), other)
-        for combination, other in zip(chosen.tolist(), fallback.tolist(), strict=True)
-    ]
+    winners[tied] = np.where(found >= 0, found, _first_of(voices, is_most[tied]))
     values = shares.values.copy()
     put_first(values, winners)
     return Predictions(shares.ids, shares.columns, values, shares.kind)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from gorae.models.network import ImageModel
+from gorae.models.network import ImageModel, LogitBackbone
 
 BACKBONE = "backbone."
 
@@ -30,14 +30,7 @@ def backbone_blocks(model: ImageModel) -> list[list[str]]:
         Full names (``backbone.conv1.weight``); empty where nothing has parameters.
     """
     backbone = model.backbone
-    matcher = getattr(backbone, "group_matcher", None)
-    if callable(matcher):
-        from timm.models import group_parameters
-
-        groups = group_parameters(backbone, matcher(coarse=False))
-        blocks = [groups[index] for index in sorted(groups)]
-    else:
-        blocks = list(_defined_blocks(backbone, ""))
+    blocks = _blocks_of(backbone)
     # A parameter used in two places has two names, of which torch lists the first.
     num_axes = {name: each.ndim for name, each in backbone.named_parameters()}
     joined: list[list[str]] = []
@@ -49,6 +42,23 @@ def backbone_blocks(model: ImageModel) -> list[list[str]]:
         else:
             joined.append(block)
     return [[BACKBONE + name for name in block] for block in joined]
+
+
+def _blocks_of(backbone: nn.Module) -> list[list[str]]:
+    """Blocks as the network says itself, or as it is defined; some may be norms alone."""
+    if isinstance(backbone, LogitBackbone):
+        blocks = [[f"network.{name}" for name in each] for each in _blocks_of(backbone.network)]
+        return [
+            *blocks,
+            [f"classifier.{name}" for name, _ in backbone.classifier.named_parameters()],
+        ]
+    matcher = getattr(backbone, "group_matcher", None)
+    if not callable(matcher):
+        return list(_defined_blocks(backbone, ""))
+    from timm.models import group_parameters
+
+    groups = group_parameters(backbone, matcher(coarse=False))
+    return [groups[index] for index in sorted(groups)]
 
 
 def _defined_blocks(module: nn.Module, prefix: str) -> Iterator[list[str]]:

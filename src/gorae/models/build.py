@@ -100,8 +100,12 @@ def _check_claims(kwargs: Mapping[str, Any], parts: Parts) -> None:
 
 def _require_plain(name: str, parts: Parts) -> None:
     """Refuse parts that a user's whole module would not get."""
+    is_coral = parts.head == "coral"
     ways = {
-        "head": ('loss.kind = "coral"', 'loss.kind = "cumulative"'),
+        "head": ('loss.kind = "coral"', 'loss.kind = "cumulative"')
+        if is_coral
+        else (f'model.head = "{parts.head}"', "a head of its own"),
+        "features": ('model.features = "logits"', "a classifier of its own"),
         "drop_path": (f"model.drop_path = {parts.drop_path:g}", "stochastic depth of its own"),
         "pooling": (f'model.pooling = "{parts.pooling}"', "pooling of its own"),
     }

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError, DataError
 from gorae.models.build import build_model, check_name
 from gorae.models.hub import fetch_weights
-from gorae.models.network import ImageModel, cut_model
+from gorae.models.network import ImageModel, cut_model, on_logits
 from gorae.models.plan import LENET5, TORCHVISION, ModelPlan, find_weights_file, is_user_class
 from gorae.models.resolve import library_pixels, read_metadata, resolve_pixels, timm_config
 from gorae.models.weights import Weights, read_any_weights, use_weights
@@ -55,25 +55,21 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
     kwargs = fit_input_size(plan.name, kwargs, spec)
     if weights is None and plan.weights == "hub":
         weights = fetch_weights(plan.name, kwargs=kwargs)
-    if plan.num_outputs is None and (weights is None or is_user_class(plan.name)):
-        raise ConfigError(
-            'model.use = "as_is" predicts the classes the weights were made for: set '
-            'model.weights to "hub" or to the path of a file, and model.name to a network of '
-            "timm or torchvision."
-        )
+    keeps_classifier = plan.num_outputs is None or plan.features == "logits"
+    _require_classifier(plan, has_weights=weights is not None)
     model = build_model(
         plan.name,
         # A classifier that is kept brings its own number.
-        num_outputs=plan.num_outputs or 1,
+        num_outputs=(plan.num_logits if keeps_classifier else plan.num_outputs) or 1,
         kwargs=kwargs,
         seed=plan.seed,
         folder=folder,
-        parts=plan,
+        parts=replace(plan, head="linear") if keeps_classifier else plan,
     )
     if weights is not None:
-        notes += use_weights(
-            model, weights, name=plan.name, keep_classifier=plan.num_outputs is None
-        )
+        notes += use_weights(model, weights, name=plan.name, keep_classifier=keeps_classifier)
+    if plan.num_outputs is not None and keeps_classifier:
+        model = on_logits(model, plan, num_outputs=plan.num_outputs, seed=plan.seed)
     if plan.layer is not None:
         cut_model(model, plan.layer, input_size=spec.input_size, seed=plan.seed)
     return LoadedModel(
@@ -84,6 +80,20 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
         weights.sha256 if weights is not None else None,
         weights.origin if weights is not None else "random weights",
     )
+
+
+def _require_classifier(plan: ModelPlan, *, has_weights: bool) -> None:
+    """Refuse to keep a classifier where none is brought."""
+    why = None
+    if plan.num_outputs is None:
+        why = 'model.use = "as_is" predicts the classes the weights were made for'
+    elif plan.features == "logits" and plan.num_logits is None:
+        why = 'model.features = "logits" are those of the classifier the weights were made with'
+    if why and (not has_weights or is_user_class(plan.name)):
+        raise ConfigError(
+            f'{why}: set model.weights to "hub" or to the path of a file, and model.name to a '
+            "network of timm or torchvision."
+        )
 
 
 def _find_weights(plan: ModelPlan, folder: Path) -> Weights | None:

@@ -6,30 +6,12 @@ and ensembles work as with any other head.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NeckKind = Literal["none", "linear_bn_prelu", "bn_linear_bn"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CosinePlan:
-    """The form of a ``CosineHead``."""
-
-    neck: NeckKind = "linear_bn_prelu"
-    """How features become an embedding; ``none``: they are it."""
-    embedding: int = 512
-    """Numbers of an embedding; without effect where ``neck`` is ``none``."""
-    centres: int = 1
-    """Centres per class, of which the nearest counts."""
-    scale: float = 30.0
-    """What cosines are multiplied by to be logits."""
-    drop_rate: float = 0.0
-    """Dropout before the neck's linear layer."""
+from gorae.models.plan import CosinePlan, NeckKind
 
 
 class CosineHead(nn.Module):
@@ -42,10 +24,26 @@ class CosineHead(nn.Module):
     Source: Deng et al., 2019 (ArcFace, arXiv 1801.07698); Deng et al., 2020 (sub-centres).
     """
 
-    def __init__(self, num_features: int, num_outputs: int, *, plan: CosinePlan) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        num_outputs: int,
+        *,
+        plan: CosinePlan | None = None,
+        drop_rate: float = 0.0,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            num_features: D.
+            num_outputs: K.
+            plan: Neck, centres and scale.
+            drop_rate: Dropout before the neck's linear layer, or of the features without one.
+        """
         super().__init__()
+        plan = plan or CosinePlan()
         self.scale = plan.scale
-        self.neck = NECKS[plan.neck](num_features, plan)
+        self.neck = NECKS[plan.neck](num_features, plan.embedding, drop_rate)
         size = num_features if plan.neck == "none" else plan.embedding
         self.centres = nn.Parameter(torch.empty(num_outputs, plan.centres, size))
         # Directions are even on the sphere, lengths about 1: only the direction counts.
@@ -66,29 +64,33 @@ class CosineHead(nn.Module):
         return logits
 
 
-def _linear_bn_prelu(num_features: int, plan: CosinePlan) -> nn.Module:
+def _no_neck(num_features: int, embedding: int, drop_rate: float) -> nn.Module:
+    return nn.Dropout(drop_rate)
+
+
+def _linear_bn_prelu(num_features: int, embedding: int, drop_rate: float) -> nn.Module:
     """Source: psinger/kaggle-landmark-recognition-2020-1st-place."""
     return nn.Sequential(
-        nn.Dropout(plan.drop_rate),
+        nn.Dropout(drop_rate),
         # The norm has an offset of its own.
-        nn.Linear(num_features, plan.embedding, bias=False),
-        nn.BatchNorm1d(plan.embedding),
+        nn.Linear(num_features, embedding, bias=False),
+        nn.BatchNorm1d(embedding),
         nn.PReLU(),
     )
 
 
-def _bn_linear_bn(num_features: int, plan: CosinePlan) -> nn.Module:
+def _bn_linear_bn(num_features: int, embedding: int, drop_rate: float) -> nn.Module:
     """Source: pudae/kaggle-humpback."""
     return nn.Sequential(
         nn.BatchNorm1d(num_features),
-        nn.Dropout(plan.drop_rate),
-        nn.Linear(num_features, plan.embedding, bias=False),
-        nn.BatchNorm1d(plan.embedding),
+        nn.Dropout(drop_rate),
+        nn.Linear(num_features, embedding, bias=False),
+        nn.BatchNorm1d(embedding),
     )
 
 
-NECKS: Mapping[NeckKind, Callable[[int, CosinePlan], nn.Module]] = {
-    "none": lambda num_features, plan: nn.Identity(),
+NECKS: Mapping[NeckKind, Callable[[int, int, float], nn.Module]] = {
+    "none": _no_neck,
     "linear_bn_prelu": _linear_bn_prelu,
     "bn_linear_bn": _bn_linear_bn,
 }

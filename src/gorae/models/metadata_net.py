@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gorae.models.parts import build_head
+from gorae.models.head import linear_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class MetadataHead(nn.Module):
             size = shape.joint_width
         self.dropout = nn.Dropout(shape.head_drop_rate)
         self.drop_copies = shape.head_drop_copies
-        self.head = build_head("linear", num_features=size, num_outputs=num_outputs)
+        self.head = linear_head(size, num_outputs)
 
     def forward(self, features: Tensor, metadata: Tensor) -> Tensor:
         """Outputs (B, K) of features (B, D) and metadata (B, M), NaN where it is missing."""

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gorae.errors import ConfigError
-from gorae.models.parts import build_head, cut_at, output_at_cut
-from gorae.models.plan import Parts
+from gorae.models.head import build_head, linear_head
+from gorae.models.parts import cut_at, output_at_cut
+from gorae.models.plan import HEADS_WITH_DROPOUT, Parts
 
 # Luma of RGB by ITU-R BT.601, for networks that take one channel.
 LUMA = (0.299, 0.587, 0.114)
@@ -42,12 +43,11 @@ class ImageModel(nn.Module):
         self.layer: str | None = None
         self.resting: tuple[str, ...] = ()
         self.drop_copies = parts.drop_copies
-        self.dropout = nn.Dropout(parts.drop_rate)
+        has_own = parts.head in HEADS_WITH_DROPOUT
+        self.dropout = nn.Dropout(0.0 if has_own else parts.drop_rate)
         self.head: nn.Module = nn.Identity()
         if not is_whole:
-            self.head = build_head(
-                parts.head, num_features=num_features, num_outputs=num_outputs
-            )
+            self.head = build_head(parts, num_features=num_features, num_outputs=num_outputs)
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features (B, D) of normalised images (B, 3, H, W).
@@ -183,8 +183,43 @@ def cut_model(model: ImageModel, layer: str, *, input_size: int, seed: int) -> N
     model.num_features = features.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.head = build_head(
-            "linear", num_features=model.num_features, num_outputs=model.num_outputs
+        model.head = linear_head(model.num_features, model.num_outputs)
+
+
+class LogitBackbone(nn.Module):
+    """A backbone whose features are the logits of the classifier its weights brought."""
+
+    def __init__(self, network: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, 1000 of ImageNet) of images (B, 3, H, W)."""
+        logits: Tensor = self.classifier(self.network(images).flatten(1))
+        return logits
+
+
+def on_logits(model: ImageModel, parts: Parts, *, num_outputs: int, seed: int) -> ImageModel:
+    """The layers of ``model``, its classifier too, as the backbone under a new head.
+
+    Pooled features are the usual choice; this is how the mask system's source was trained
+    (iloveslowfood/ImageClassfication).
+
+    Args:
+        model: With the classifier of its weights as its head.
+        parts: The new head, and the dropout before it.
+        num_outputs: Outputs of that head.
+        seed: Seed of its weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ImageModel(
+            LogitBackbone(model.backbone, model.head),
+            num_features=model.num_outputs,
+            num_outputs=num_outputs,
+            parts=parts,
+            in_chans=model.in_chans,
         )
 
 
@@ -198,7 +233,9 @@ def enable_gradient_checkpointing(model: ImageModel) -> None:
 
     Source: Chen et al., 2016; timm's ``set_grad_checkpointing``.
     """
-    enable = getattr(model.backbone, "set_grad_checkpointing", None)
+    backbone = model.backbone
+    network = backbone.network if isinstance(backbone, LogitBackbone) else backbone
+    enable = getattr(network, "set_grad_checkpointing", None)
     try:
         if not callable(enable):
             raise AssertionError("it has no set_grad_checkpointing()")
@@ -206,7 +243,7 @@ def enable_gradient_checkpointing(model: ImageModel) -> None:
     # timm's networks without it say so by an assertion.
     except (AssertionError, NotImplementedError, TypeError) as error:
         raise ConfigError(
-            f"train.checkpoint_gradients: {type(model.backbone).__name__} cannot compute its "
+            f"train.checkpoint_gradients: {type(network).__name__} cannot compute its "
             f"activations again ({error}). Set it to false and lower train.batch_size, with "
             "train.accumulate, or choose a network of timm that can, such as resnet50 or "
             "convnext_tiny."

@@ -1,4 +1,4 @@
-"""What can be put on a backbone or into it: heads, pooling, a cut at a layer."""
+"""What can be put into a backbone: pooling, stochastic depth, a cut at a layer."""
 
 import difflib
 from collections.abc import Iterator
@@ -6,53 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gorae.errors import ConfigError
 
-# With weights of this size a new head starts near equal probabilities, and its first
-# gradients do not shake a pretrained backbone.
-HEAD_INIT_STD = 0.001
-
 GEM_START = 3.0
 GEM_FLOOR = 1e-6
-
-
-def build_head(kind: str, *, num_features: int, num_outputs: int) -> nn.Module:
-    """A new head of a kind: ``linear`` or ``coral``."""
-    return HEADS[kind](num_features, num_outputs)
-
-
-def _linear_head(num_features: int, num_outputs: int) -> nn.Linear:
-    linear = nn.Linear(num_features, num_outputs)
-    nn.init.normal_(linear.weight, std=HEAD_INIT_STD)
-    nn.init.zeros_(linear.bias)
-    return linear
-
-
-class CoralHead(nn.Module):
-    """One number per image, and how far it is above each of the K - 1 thresholds of K ranks.
-
-    All thresholds share the weights, so the outputs of every image are in the same order: no
-    image can be likelier above a high threshold than above a low one. In the beginning all
-    ranks are equally probable.
-
-    Source: Cao et al., 2020 (CORAL).
-    """
-
-    def __init__(self, num_features: int, num_outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(1, num_features))
-        nn.init.normal_(self.weight, std=HEAD_INIT_STD)
-        shares = torch.arange(num_outputs, 0, -1) / (num_outputs + 1)
-        self.bias = nn.Parameter(torch.logit(shares))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits of being above each threshold, lowest first (B, K - 1)."""
-        return F.linear(features, self.weight) + self.bias
-
-
-HEADS = {"linear": _linear_head, "coral": CoralHead}
 
 
 class GeneralisedMean(nn.Module):

@@ -13,7 +13,26 @@ LENET5 = "lenet5"
 TORCHVISION = "torchvision/"
 
 
-HeadKind = Literal["linear", "coral"]
+HeadKind = Literal["linear", "coral", "vanilla", "thanet", "cosine"]
+NeckKind = Literal["none", "linear_bn_prelu", "bn_linear_bn"]
+Outputs = Literal["classes", "parts", "both"]
+
+# Their dropout follows a norm of theirs; before the others stands one of the model's own.
+HEADS_WITH_DROPOUT: tuple[HeadKind, ...] = ("vanilla", "thanet", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosinePlan:
+    """The form of a ``CosineHead``."""
+
+    neck: NeckKind = "linear_bn_prelu"
+    """How features become an embedding; ``none``: they are it."""
+    embedding: int = 512
+    """Numbers of an embedding; without effect where ``neck`` is ``none``."""
+    centres: int = 1
+    """Centres per class, of which the nearest counts."""
+    scale: float = 30.0
+    """What cosines are multiplied by to be logits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +40,18 @@ class Parts:
     """What is put on a backbone and into it."""
 
     head: HeadKind = "linear"
-    """One linear layer, or one direction with K - 1 thresholds."""
+    """A name of ``gorae.models.head.HEADS``."""
+    outputs: Outputs = "classes"
+    """What the outputs are of a composed label: logits of the classes, of each part's values,
+    or of both, in this order."""
+    part_sizes: tuple[int, ...] = ()
+    """Values of each part, where the head or the outputs are about parts."""
+    cosine: CosinePlan = CosinePlan()
+    """Form of the head ``cosine``."""
+    features: Literal["pooled", "logits"] = "pooled"
+    """What the head is put on: pooled maps, or the logits of the weights' own classifier."""
     drop_rate: float = 0.0
-    """Dropout before the head."""
+    """Dropout before the head, or in it where it has one."""
     drop_copies: int = 1
     """Dropouts whose outputs share the head and are averaged."""
     drop_path: float = 0.0
@@ -42,6 +70,8 @@ class ModelPlan(Parts):
     """``hub``, ``none``, or the path of a weight file."""
     num_outputs: int | None = None
     """Outputs of a new head; None keeps the classifier that the weights bring."""
+    num_logits: int | None = None
+    """Logits that are features, where no weights are read that say how many."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the network's constructor."""
     pixels: Mapping[str, Any] = field(default_factory=dict)

@@ -244,8 +244,9 @@ def _use_classifier(
     ):
         found = ", ".join(f"{key} {tuple(each.shape)}" for key, each in classifier.items())
         raise ConfigError(
-            f'model.use = "as_is" needs the classifier of {weights.origin}: one linear layer '
-            f"of {model.num_features} features. It has {found or 'none'}."
+            'model.use = "as_is" and model.features = "logits" need the classifier of '
+            f"{weights.origin}: one linear layer of {model.num_features} features. It has "
+            f"{found or 'none'}."
         )
     head = nn.Linear(model.num_features, len(bias))
     # A classifier of 1 x 1 convolutions is the same product.

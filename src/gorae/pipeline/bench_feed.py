@@ -168,7 +168,7 @@ def bench_feed(
         ResourceError: A batch of training does not fit the memory.
     """
     _require_possible(workers)
-    context = open_context(folder)
+    context = open_context(folder, is_prepared=False)
     on_event(Event("stage", "network", f"loading {recipe.model.name}"))
     loaded = load_network(context, recipe)
     # Refuses transforms that cannot be used before anything is measured.
@@ -231,6 +231,7 @@ def _require_possible(workers: Sequence[int] | None) -> None:
 
 def _bench(context: Context, recipe: Recipe, loaded: LoadedModel, prepared: Prepared) -> Bench:
     augment = recipe.augment
+    decoded = spread_over(prepared, NUM_FILES)
     plan = resolve_augment("none", {})
     if recipe.model.use == "finetune":
         plan = resolve_augment(augment.policy, augment.model_dump(include=set(SETTABLE)))
@@ -243,8 +244,8 @@ def _bench(context: Context, recipe: Recipe, loaded: LoadedModel, prepared: Prep
         device=devices(recipe.train.devices)[0],
         pixels=prepared.pixels,
         short_side=stored_short_side(recipe, loaded.spec),
-        stored=spread_over(prepared.scan, NUM_STORED)["sha256"].tolist(),
-        files=spread_over(prepared.scan, NUM_FILES)["path"].tolist(),
+        stored=spread_over(prepared, NUM_STORED)["key"].tolist(),
+        files=list(zip(decoded["path"], decoded["frame"], strict=True)),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from gorae.config import Recipe
 from gorae.config.reading import validated
+from gorae.errors import ConfigError
 from gorae.events import Event, OnEvent
 from gorae.pipeline.calibration import CALIBRATION_FILE, measure_speeds, work_ahead
 from gorae.pipeline.context import Context, open_context
@@ -28,6 +29,20 @@ EPOCH_S = 0.1
 
 # Decoding and checking a photograph of half a megapixel takes 5 ms on one core.
 PREPARE_S = 0.005
+
+# Settings of [model] that a head on frozen features does not look at.
+OF_TRAINING = (
+    "head",
+    "outputs",
+    "features",
+    "neck",
+    "embedding",
+    "centres",
+    "scale",
+    "drop_rate",
+    "drop_copies",
+    "drop_path",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,10 @@ def plan_budget(folder: Path, *, recipe: Recipe, deadline: float, on_event: OnEv
     Folds go before size, size before epochs: an honest score on all rows is worth most, and a
     fine-tuned network needs few epochs. Where no fine-tuning fits, the backbone stays frozen.
     """
+    if recipe.model.use == "tabular":
+        raise ConfigError(
+            'model.use = "tabular" has no network whose work a budget could cut: leave it out.'
+        )
     context = open_context(folder, is_prepared=False)
     on_event(Event("stage", "plan", "measuring the speed of the network"))
     work = _work(context, recipe, left_s=deadline - time.monotonic())
@@ -164,9 +183,10 @@ def _frozen(recipe: Recipe, work: Work, left_s: float) -> Recipe:
         return _with_plan(recipe, next(fitting, short[-1]), work)
     changes = recipe.model_dump(mode="json", exclude_unset=True)
     changes["model"]["use"] = "frozen"
-    for section in ("train", "augment"):
+    for section in ("train", "augment", "loss"):
         changes.pop(section, None)
-    changes["model"].pop("drop_rate", None)
+    for field in OF_TRAINING:
+        changes["model"].pop(field, None)
     changes.setdefault("predict", {}).pop("use_checkpoints", None)
     return _shrunk(validated(Recipe, changes, origin="the plan for the budget"), work, left_s)
 

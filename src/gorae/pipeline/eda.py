@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from gorae.config import Recipe
 from gorae.data.sources import META_PREFIX
-from gorae.eda.distributions import class_balance, metadata_distributions, size_summary
+from gorae.eda.distributions import class_balance, metadata_distributions
 from gorae.eda.metadata import CleanTable, clean_metadata
 from gorae.eda.problem import propose_problem
 from gorae.eda.suggest import Facts, Suggestion, subject_columns, suggest
 from gorae.errors import DataError, UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json, write_text
-from gorae.pipeline.context import Context
 from gorae.pipeline.counts import part_counts
 from gorae.pipeline.duplicates import find_duplicates
+from gorae.pipeline.eda_boxes import box_shares, boxes_section, faces_section, spread
 from gorae.pipeline.eda_features import look_features
+from gorae.pipeline.eda_files import integrity_section
 from gorae.pipeline.eda_found import (
     Judged,
     duplicates_section,
@@ -35,11 +36,11 @@ from gorae.pipeline.eda_found import (
     suspects_section,
 )
 from gorae.pipeline.eda_look import Look, open_look
+from gorae.pipeline.eda_record import eda_record
 from gorae.pipeline.eda_seen import (
     Seen,
     classes_section,
     eigen_section,
-    integrity_section,
     map_section,
     pictures_section,
     see,
@@ -53,6 +54,7 @@ from gorae.pipeline.problem import (
 )
 from gorae.report.eda_findings import data_findings
 from gorae.report.eda_page import (
+    BoxesSummary,
     EdaHead,
     EdaPage,
     Finding,
@@ -106,6 +108,7 @@ def eda(
     recipe: Recipe,
     run: str | None = None,
     has_map: bool = True,
+    has_faces: bool = False,
     on_event: OnEvent = ignore_events,
 ) -> EdaResult:
     """Look at every picture, label and column of a competition.
@@ -119,6 +122,7 @@ def eda(
         run: A run whose out-of-fold answers judge the labels; None: a quick classifier on
             features.
         has_map: Draw the map of the pictures, which takes longest.
+        has_faces: Look for faces in some of the pictures.
         on_event: Hears progress.
 
     Raises:
@@ -143,8 +147,10 @@ def eda(
     on_event(Event("stage", "eda", "looking for leaks, shift and wrong labels"))
     judged = _judged(look, features, groups, run=run)
     clean, cleaning = clean_metadata(look.metadata("train"), look.metadata("test"))
-    small = look.thumbnails(_spread(len(look.images), MOST_SMALL))
-    facts = gather_facts(context, scan=look.prepared.scan, pictures=small)
+    small = look.thumbnails(spread(len(look.images), MOST_SMALL))
+    facts = gather_facts(
+        context, scan=look.prepared.scan, pictures=small, boxes=box_shares(look)
+    )
     write_problem(context, propose_problem(facts))
     problem = summarise_problem(context, recipe=recipe, facts=facts)
     suggestions = suggest(_facts(look, seen, clean))
@@ -175,6 +181,7 @@ def eda(
         if judged is None
         else suspects_section(look, judged, labels_path=str(_below(target, "labels.csv"))),
         metadata=_metadata(look, clean, cleaning),
+        boxes=_boxes(look, has_faces=has_faces, on_event=on_event),
         suggestions=suggestions,
     )
     page = replace(page, findings=data_findings(page))
@@ -194,10 +201,6 @@ def _progress(on_event: OnEvent, text: str) -> Any:
         on_event(Event("progress", "eda", text, done, total))
 
     return on_progress
-
-
-def _spread(total: int, most: int) -> NDArray[np.int64]:
-    return np.linspace(0, total - 1, min(most, total)).round().astype(np.int64)
 
 
 def _pairs(look: Look, features: NDArray[np.float32] | None, on_event: OnEvent) -> pd.DataFrame:
@@ -296,6 +299,19 @@ def _metadata(look: Look, clean: CleanTable, cleaning: pd.DataFrame) -> Metadata
     return MetadataSummary(distributions=shown, groups=tuple(names), record=bare)
 
 
+def _boxes(look: Look, *, has_faces: bool, on_event: OnEvent) -> tuple[BoxesSummary, ...]:
+    given = boxes_section(look)
+    found = None
+    if has_faces:
+        # OpenCV takes half a second to load, and few ask for faces.
+        from gorae.eda.faces import build_face_finder
+
+        on_event(Event("stage", "eda", "looking for faces"))
+        find = build_face_finder()
+        found = faces_section(look, find, on_progress=_progress(on_event, "faces"))
+    return tuple(each for each in (given, found) if each is not None)
+
+
 def _form(problem: ProblemSummary) -> ProblemForm:
     words = [
         ProblemAnswer(key=key, question=label, value=text or None)
@@ -337,7 +353,7 @@ def _write(
     if len(pairs):
         duplicates = target / "duplicates.csv"
         write_text(duplicates, pairs.round(4).to_csv(index=False))
-    record = _record(look.context, page, problem)
+    record = eda_record(page, problem)
     write_json(target / "eda.json", record)
     write_eda(target / "eda.html", page)
     for finding in page.findings:
@@ -352,57 +368,3 @@ def _write(
         suggestions=page.suggestions,
         record=record,
     )
-
-
-def _record(context: Context, page: EdaPage, problem: ProblemSummary) -> dict[str, Any]:
-    """Everything that was counted, for programs; texts in English."""
-    pictures, leaks, shift = page.pictures, page.leaks, page.shift
-    assert pictures is not None
-    assert page.duplicates is not None
-    return {
-        "competition": page.head.competition,
-        "embeddings": page.head.embeddings,
-        "parts": {
-            part.part: {
-                "rows": part.num_rows,
-                "images": part.num_images,
-                "quarantined": part.num_quarantined,
-            }
-            for part in page.head.parts
-        },
-        "classes": None if page.classes is None else _lines(page.classes.counts),
-        "sizes": _lines(size_summary(pictures.sizes.assign(size_bytes=0.0))),
-        "formats": None if pictures.formats is None else _lines(pictures.formats),
-        "modes": None if pictures.modes is None else _lines(pictures.modes),
-        "outliers": pictures.num_outliers,
-        "duplicates": _lines(page.duplicates.counts),
-        "leaks": None if leaks is None else _lines(leaks.table),
-        "subjects": None if leaks is None or leaks.subjects is None else _lines(leaks.subjects),
-        "shift": None if shift is None else _lines(shift.aucs),
-        "suspects": None if page.suspects is None else page.suspects.num_suspects,
-        "problem": problem.to_json(),
-        "findings": [
-            {
-                "severity": finding.severity,
-                "section": finding.section,
-                "what": finding.what.en,
-                "do": finding.do.en if finding.do else None,
-                "setting": finding.setting,
-                "file": finding.file,
-            }
-            for finding in page.findings
-        ],
-        "suggestions": [
-            {"key": each.key, "values": dict(each.values), "settings": list(each.settings)}
-            for each in page.suggestions
-        ],
-    }
-
-
-def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table as plain values; what is not known is null."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [
-        {str(k): v.item() if isinstance(v, np.generic) else v for k, v in line.items()}
-        for line in plain.to_dict("records")
-    ]

@@ -21,10 +21,11 @@ from gorae.pipeline.network import (
 def look_features(look: Look, *, on_event: OnEvent) -> tuple[NDArray[np.float32], str] | None:
     """Features (N, D) of the pictures of a look and what made them.
 
-    None where the recipe's network starts from random weights: those tell nothing.
+    None where the recipe's network starts from random weights, which tell nothing, or where it
+    has none.
     """
     recipe = frozen(look.recipe)
-    if recipe.model.weights == "none":
+    if recipe.model.weights == "none" or look.recipe.model.use == "tabular":
         return None
     on_event(Event("stage", "features", f"features of {recipe.model.name}"))
     context = look.context

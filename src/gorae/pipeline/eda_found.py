@@ -121,6 +121,9 @@ def _chain(look: Look, rows: pd.DataFrame, *, num_folds: int) -> Chain | None:
         limit=1 / (2 * num_folds),
         thresholds=thresholds_offered(inside, look.num_labelled),
         weakest=tuple(_pair(look, line) for line in found[0].weakest.to_dict("records")),
+        columns=tuple(
+            each.group_column for each in subject_proposals(look) if each.group_column
+        ),
     )
 
 
@@ -290,7 +293,14 @@ def judge_by_features(look: Look, features: Features, groups: Ints, *, seed: int
     if look.task == "multiclass":
         near = neighbour_shares(known, look.truth, own, num_classes=values.shape[1])
         values = (values + near) / 2
-    return judge(look, values, run=None)
+    judged = judge(look, values, run=None)
+    if look.task in ("multiclass", "ordinal"):
+        # A class whose pictures all belong together was never learned where they were judged:
+        # each of them would be contradicted.
+        pairs = pd.DataFrame({"class": look.truth, "fold": folds})
+        learned = pairs.groupby("class")["fold"].transform("nunique").to_numpy() > 1
+        judged.table["is_flagged"] &= learned[judged.table["image"]]
+    return judged
 
 
 def judge(look: Look, values: NDArray[Any], *, run: str | None) -> Judged:

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gorae.config import Recipe
-from gorae.data.pixels import PixelSpec, frame_arguments, pixel_key
+from gorae.data.decode import decode, read_image_bytes
+from gorae.data.pixels import PixelSpec, frame_arguments, pixel_key, read_arguments
 from gorae.data.sources import META_PREFIX, Task
 from gorae.events import OnEvent
-from gorae.pipeline.context import Context, open_context, usable
+from gorae.pipeline.context import Context, decode_policy, open_context, usable
 from gorae.pipeline.groups import look_alike_groups
 from gorae.pipeline.pictures import listed_pictures
 from gorae.pipeline.pixels import input_pixels, prepare
@@ -34,8 +35,9 @@ class Look:
     prepared: Prepared
     images: pd.DataFrame
     """One line per picture, N: ``image_id``, ``row_id``, ``part``, ``label`` (text, or None),
-    ``path``, ``key`` (of its pixels), ``small_key`` (of its thumbnail), ``sha256``,
-    ``pixel_sha256``, ``width_px``, ``height_px``, ``size_bytes``."""
+    ``path``, ``frame`` (what decoding is told of it), ``key`` (of its pixels), ``small_key``
+    (of its thumbnail), ``sha256``, ``pixel_sha256``, ``width_px``, ``height_px``,
+    ``size_bytes``."""
     truth: NDArray[Any]
     """Encoded labels of the labelled pictures, the first of ``images``."""
 
@@ -60,6 +62,13 @@ class Look:
     def read(self, row: int) -> NDArray[np.uint8]:
         """Stored pixels of a picture, (H, W, 3)."""
         return self.prepared.pixels.read(str(self.images["key"].iat[row]))
+
+    def decode(self, row: int) -> NDArray[np.uint8]:
+        """The picture as its file gives it, whole and without the steps of the recipe."""
+        line = self.images.iloc[row]
+        policy = decode_policy(self.context)
+        data = read_image_bytes(line["path"], root=self.context.workspace.folder, policy=policy)
+        return decode(data, policy, **read_arguments(line["frame"])).pixels
 
     def thumbnails(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Thumbnails of pictures, (n, 48, 48, 3)."""
@@ -132,11 +141,8 @@ def open_look(folder: Path, recipe: Recipe, *, on_event: OnEvent) -> Look:
     known = scan.loc[images["image_id"]].reset_index(drop=True)
     columns = ["key", "sha256", "pixel_sha256", "width_px", "height_px", "size_bytes"]
     images = pd.concat([images, known[columns]], axis=1)
-    texts = arguments.loc[images["image_id"]]
-    images["small_key"] = [
-        pixel_key(sha256, frame_arguments(text))
-        for sha256, text in zip(images["sha256"], texts, strict=True)
-    ]
+    images["frame"] = [frame_arguments(text) for text in arguments.loc[images["image_id"]]]
+    images["small_key"] = list(map(pixel_key, images["sha256"], images["frame"]))
     return Look(context, recipe, spec, prepared, images, context.truth[readable])
 
 

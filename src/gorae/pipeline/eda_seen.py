@@ -1,4 +1,4 @@
-"""What ``eda`` shows of the pictures themselves: classes, light, outliers, files, map."""
+"""What ``eda`` shows of the pictures themselves: classes, light, outliers, map."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ from gorae.report.eda_page import (
     ClassesSummary,
     EigenPictures,
     EmbeddingMap,
-    IntegritySummary,
     Outlier,
     PicturesSummary,
 )
@@ -31,9 +30,8 @@ OnProgress = Callable[[int, int], None]
 
 MAX_SAMPLED_CLASSES = 40
 SAMPLES_PER_CLASS = 6
-# Of the page: of each kind of outlier, and of the lines of a list.
+# On the page, of each kind.
 MAX_OUTLIERS_OF_KIND = 8
-MAX_LISTED = 500
 # Classes with a histogram of their own.
 MAX_PORTRAITS = 24
 MAX_EIGEN = 2000
@@ -159,23 +157,6 @@ def _outliers(look: Look, found: pd.DataFrame) -> tuple[Outlier, ...]:
         )
         for line in shown.to_dict("records")
     )
-
-
-def integrity_section(look: Look) -> IntegritySummary:
-    """Files that cannot be read, lines without a file, and what the tables noted."""
-    scan, tables = look.prepared.scan, look.context.tables
-    bad = scan.loc[scan["verdict"] == "quarantined", ["image_id", "reason", "detail"]]
-    missing = tables.test.loc[tables.test["path"] == "", ["image_id", "path"]]
-    return IntegritySummary(
-        num_files=len(scan),
-        quarantined=_listed(bad),
-        missing=_listed(missing),
-        notes=tuple(tables.notes),
-    )
-
-
-def _listed(table: pd.DataFrame) -> pd.DataFrame | None:
-    return table.head(MAX_LISTED).reset_index(drop=True) if len(table) else None
 
 
 def eigen_section(look: Look) -> EigenPictures | None:

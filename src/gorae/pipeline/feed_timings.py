@@ -25,7 +25,7 @@ from gorae.data.decode import (
     read_image_bytes,
     resize_short_side,
 )
-from gorae.data.pixels import PixelSpec
+from gorae.data.pixels import PixelSpec, read_arguments
 from gorae.data.store import PixelStore
 from gorae.errors import DataError, ResourceError
 from gorae.inference import MOST_THREADS, Execution
@@ -35,6 +35,7 @@ from gorae.pipeline.calibration import SLOW_BATCH_SIZE
 from gorae.pipeline.feed_advice import WorkerSpeed
 from gorae.pipeline.learning import first_change
 from gorae.pipeline.network import PREDICT_BATCH_SIZE
+from gorae.stores.prepared import Prepared
 from gorae.training.calibrate import Setting
 from gorae.training.feed_speed import (
     Speed,
@@ -128,9 +129,9 @@ class Bench:
     short_side: int
     """Of the pictures in the store, in pixels."""
     stored: Sequence[str]
-    """SHA-256 of the files whose stored pixels are read."""
-    files: Sequence[str]
-    """Paths of files that are decoded."""
+    """Keys of the stored pixels that are read."""
+    files: Sequence[tuple[str, str]]
+    """Paths of files that are decoded, and which frame of each (``data.pixels``)."""
 
     @property
     def is_trained(self) -> bool:
@@ -159,13 +160,14 @@ class Bench:
         return min(MOST_THREADS, self.setting.threads) if self.device == "cpu" else 1
 
 
-def spread_over(scan: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most ``most`` readable pictures, evenly over the scan.
+def spread_over(prepared: Prepared, most: int) -> pd.DataFrame:
+    """At most ``most`` readable pictures, evenly over the scan: its columns, and ``key``.
 
     Raises:
         DataError: There is none.
     """
-    good = scan[scan["verdict"] != "quarantined"].drop_duplicates("sha256")
+    good = prepared.scan.assign(key=prepared.keys)
+    good = good[good["verdict"] != "quarantined"].drop_duplicates("key")
     if good.empty:
         raise DataError("No picture can be read; .gorae/scan.parquet says why.")
     places = np.linspace(0, len(good) - 1, min(most, len(good))).round().astype(np.int64)
@@ -302,10 +304,11 @@ def _evaluated_picture(bench: Bench) -> Callable[[int], Tensor]:
 
 
 def _decoded(bench: Bench, number: int) -> NDArray[np.uint8]:
-    path = bench.files[number % len(bench.files)]
+    path, frame = bench.files[number % len(bench.files)]
     policy = DecodePolicy()
     try:
-        return decode(read_image_bytes(path, root=bench.folder, policy=policy), policy).pixels
+        data = read_image_bytes(path, root=bench.folder, policy=policy)
+        return decode(data, policy, **read_arguments(frame)).pixels
     except Undecodable as error:
         raise DataError(
             f"{path} was readable when it was scanned and is not any more: {error.detail}. Put "

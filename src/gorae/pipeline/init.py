@@ -42,6 +42,7 @@ def init(
     encoding: str | None = None,
     answers: Mapping[str, str] | None = None,
     ask: Ask | None = None,
+    phi: bool = False,
     on_event: OnEvent = ignore_events,
 ) -> InitResult:
     """Recognise the competition in ``folder`` and write its competition.toml.
@@ -51,6 +52,7 @@ def init(
         encoding: Text encoding of the CSV files, where it is not UTF-8.
         answers: Answers to questions that are known beforehand, by their key.
         ask: Asks the user; None where nobody can be asked.
+        phi: Let later steps read the personal fields of DICOM headers (names, dates).
         on_event: Hears what was recognised.
 
     Raises:
@@ -79,7 +81,8 @@ def init(
     header = "What gorae recognised, and why:\n" + "\n".join(
         f"- {line}" for line in found.evidence
     )
-    write_competition(target, found.settings, header=header)
+    settings = {**found.settings, "phi": True} if phi else found.settings
+    write_competition(target, settings, header=header)
     unwritten = _add_problem(workspace.folder)
     competition = read_competition(target)
     for line in found.evidence:

@@ -25,6 +25,7 @@ from gorae.errors import ConfigError, DataError
 from gorae.files import sha256_file
 from gorae.metrics import evaluate
 from gorae.models import LoadedModel
+from gorae.pipeline.composed import part_weights, parts_in_use
 from gorae.pipeline.job import Job
 from gorae.pipeline.pixels import training_sizes
 from gorae.training.average import default_decay
@@ -78,6 +79,9 @@ def fold_data(job: Job, train: Mask, valid: Mask, *, epochs: int) -> FoldData:
         train_weights=_image_weights(job, train),
         sampling=_sampling(job, job.truth[train]),
         largest_side=max(training_sizes(job.recipe, job.spec, epochs=epochs)),
+        parts=parts_in_use(job.context, job.recipe)
+        if job.recipe.model.outputs != "classes"
+        else None,
         hook=_batch_hook(job.recipe, job.context.workspace.folder),
     )
 
@@ -92,7 +96,7 @@ def fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
         course=course,
         batch_size=train.batch_size,
         optim=fold_optim(job.recipe, is_pretrained=loaded.weights_sha256 is not None),
-        loss=LossPlan(**job.recipe.loss.model_dump(exclude={"weight_column"})),
+        loss=_loss_plan(job),
         mix=mix if mix.is_on else None,
         accumulate=train.accumulate,
         clip_norm=train.clip_norm,
@@ -104,6 +108,16 @@ def fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
         seed=job.recipe.seed,
         arithmetic=job.arithmetic,
         identity=_identity(job, epochs),
+    )
+
+
+def _loss_plan(job: Job) -> LossPlan:
+    settings = job.recipe.loss.model_dump(exclude={"weight_column", "part_weights"})
+    model = job.recipe.model
+    return LossPlan(
+        **settings,
+        scale=model.scale if model.head == "cosine" else None,
+        part_weights=part_weights(job.context, job.recipe),
     )
 
 

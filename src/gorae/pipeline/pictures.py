@@ -66,7 +66,9 @@ def _boxes(context: Context, step: CropBoxStep, image_ids: Sequence[str]) -> dic
         found = _annotated_boxes(context, step, image_ids)
         where = step.annotations
     else:
-        found = _table_boxes(context)
+        found, problems = table_boxes(context)
+        if problems:
+            raise DataError(f"{len(problems)} boxes cannot be used:\n{list_problems(problems)}")
         where = "the tables"
     test = [image for image in context.tables.test["image_id"] if image in set(image_ids)]
     if not found:
@@ -83,7 +85,9 @@ def _boxes(context: Context, step: CropBoxStep, image_ids: Sequence[str]) -> dic
     return found
 
 
-def _table_boxes(context: Context) -> dict[str, Box]:
+def table_boxes(context: Context) -> tuple[dict[str, Box], list[str]]:
+    """The box of each picture for which the tables give one, in pixels of the decoded picture;
+    and one line for each that cannot be used."""
     competition, found = context.competition, dict[str, Box]()
     sources: list[tuple[str, TableSource | None]] = [
         ("train", competition.train),
@@ -109,9 +113,7 @@ def _table_boxes(context: Context) -> dict[str, Box]:
         boxes, bad = _read_boxes(texts, source.box_format)
         problems += [f"{role}, {image}: {reason}" for image, reason in bad]
         found |= {image: each[0] for image, each in boxes.items()}
-    if problems:
-        raise DataError(f"{len(problems)} boxes cannot be used:\n{list_problems(problems)}")
-    return found
+    return found, problems
 
 
 def _joined_cells(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, str]]:
@@ -130,9 +132,11 @@ def _read_boxes(
         if not text:
             continue
         try:
-            found[image].append(_as_box(_numbers(text), box_format))
+            box = _as_box(_numbers(text), box_format)
         except ValueError as error:
             bad.append((image, f"{text[:60]!r} {error}"))
+        else:
+            found[image].append(box)
     return dict(found), bad
 
 

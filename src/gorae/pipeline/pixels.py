@@ -10,22 +10,37 @@ import pandas as pd
 
 from gorae.config import Recipe
 from gorae.config.preparing import plain_steps
+from gorae.data.composed import part_sizes
 from gorae.data.pixels import PixelSpec, pixel_key
 from gorae.data.sources import Task
 from gorae.errors import ConfigError, UserError
 from gorae.events import Event, OnEvent
 from gorae.machine import num_cores
-from gorae.models.plan import ModelPlan
+from gorae.models.plan import CosinePlan, ModelPlan
 from gorae.models.reach import require_reachable
 from gorae.models.resolve import find_pixels
+from gorae.pipeline.composed import parts_in_use
 from gorae.pipeline.context import Context, decode_policy, usable
 from gorae.pipeline.pictures import listed_pictures
 from gorae.stores.prepared import Prepared, ensure_prepared
+from gorae.tabular import require_booster
 from gorae.training.outputs import LOSS_KINDS, num_outputs, resolve_loss
 
 # Stored pictures keep this much more than the network sees, so that random crops have room.
 STORED_MARGIN = 1.15
 
+
+# Pictures of runs without a network are checked, and kept so large for people to look at.
+LOOKED_AT = PixelSpec(
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    input_size=160,
+    interpolation="bicubic",
+    crop_pct=1.0,
+    sources=dict.fromkeys(
+        ("mean", "std", "input_size", "interpolation", "crop_pct"), "default"
+    ),
+)
 
 # Sizes of progressive training are multiples of this: most networks halve five times.
 SIZE_STEP = 32
@@ -33,35 +48,51 @@ SIZE_STEP = 32
 
 def model_plan(context: Context, recipe: Recipe) -> ModelPlan:
     """What network ``recipe`` asks for, for the competition's classes."""
-    model = recipe.model
+    model, parts = recipe.model, parts_in_use(context, recipe)
+    sizes = () if parts is None else part_sizes(parts)
     return ModelPlan(
         name=model.name,
         weights=model.weights,
-        num_outputs=_num_outputs(context, recipe),
+        num_outputs=_num_outputs(context, recipe, sizes),
         kwargs=model.kwargs,
         pixels=recipe.pixels.model_dump(exclude={"stored_short_side", "train_size"}),
         layer=model.layer,
         seed=recipe.seed,
-        **model_parts(recipe, context.competition.task),
+        **model_parts(recipe, context.competition.task, sizes),
     )
 
 
-def model_parts(recipe: Recipe, task: Task) -> dict[str, Any]:
-    """How the network of ``recipe`` differs from its library's, as fields of ``Parts``."""
+def model_parts(recipe: Recipe, task: Task, part_sizes: Sequence[int]) -> dict[str, Any]:
+    """How the network of ``recipe`` differs from its library's, as fields of ``Parts``.
+
+    Args:
+        recipe: The settings.
+        task: What the competition asks.
+        part_sizes: Values of each part of a composed label, where the network is about parts.
+    """
     model = recipe.model
-    parts = {"pooling": model.pooling}
+    parts: dict[str, Any] = {"pooling": model.pooling}
     if model.use != "finetune":
         return parts
     return {
         **parts,
-        "head": LOSS_KINDS[resolve_loss(recipe.loss.kind, task)].head,
+        "head": LOSS_KINDS[resolve_loss(recipe.loss.kind, task)].head or model.head,
+        "outputs": model.outputs,
+        "part_sizes": tuple(part_sizes),
+        "cosine": CosinePlan(
+            neck=model.neck,
+            embedding=model.embedding,
+            centres=model.centres,
+            scale=model.scale,
+        ),
+        "features": model.features,
         "drop_rate": model.drop_rate,
         "drop_copies": model.drop_copies,
         "drop_path": model.drop_path,
     }
 
 
-def _num_outputs(context: Context, recipe: Recipe) -> int | None:
+def _num_outputs(context: Context, recipe: Recipe, part_sizes: Sequence[int]) -> int | None:
     """Outputs of a new head; None where the network keeps its own classifier."""
     columns, use = len(context.columns), recipe.model.use
     if use == "as_is":
@@ -69,7 +100,9 @@ def _num_outputs(context: Context, recipe: Recipe) -> int | None:
     if use == "frozen":
         return columns
     kind = resolve_loss(recipe.loss.kind, context.competition.task)
-    return num_outputs(kind, num_columns=columns)
+    return num_outputs(
+        kind, num_columns=columns, outputs=recipe.model.outputs, part_sizes=part_sizes
+    )
 
 
 def input_pixels(context: Context, recipe: Recipe) -> PixelSpec:
@@ -77,7 +110,11 @@ def input_pixels(context: Context, recipe: Recipe) -> PixelSpec:
 
     Raises:
         UserError: Its pretrained weights are nowhere to be had.
+        ConfigError: A recipe without a network names no model of tables.
     """
+    if recipe.model.use == "tabular":
+        require_booster(recipe.model.name)
+        return LOOKED_AT
     plan = model_plan(context, recipe)
     require_reachable(plan)
     return find_pixels(plan, folder=context.workspace.folder)

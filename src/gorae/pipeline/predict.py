@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from gorae.config import Recipe
+from gorae.config import Competition, Recipe, read_competition
 from gorae.config.reading import validated
 from gorae.data.decode import DecodePolicy, resize_short_side
-from gorae.data.listing import is_picture, walk_files
+from gorae.data.frames import Frames, frame_samples, frame_suffix
+from gorae.data.listing import find_nameless_dicom, is_picture, walk_files
 from gorae.data.pixels import PixelSpec
 from gorae.ensemble import vote
 from gorae.errors import DataError, UserError, list_problems
@@ -37,7 +38,7 @@ from gorae.pipeline.network import backbone_path
 from gorae.pipeline.opinions import OPINIONS, FinishedRun
 from gorae.pipeline.pixels import model_parts, steps_for_new, stored_short_side
 from gorae.pipeline.voters import join
-from gorae.predictions import Predictions
+from gorae.predictions import Predictions, aggregate_rows
 from gorae.stores.prepared import ensure_prepared
 from gorae.workspace import RunFolder, Workspace, read_predictions
 
@@ -75,7 +76,8 @@ class LoadedRun(FinishedRun):
         """Predict pictures: a folder, or a list of paths, PIL images or uint8 (H, W, 3) arrays.
 
         Ids are the paths as given (below the folder, for a folder), or ``"0"``, ``"1"`` ...
-        for pictures in memory.
+        for pictures in memory. Of a DICOM file with several frames those are seen that the
+        competition's test source says (its train source, where there is no test).
 
         Raises:
             DataError: A picture cannot be read; all such are named. ``gorae predict`` goes on
@@ -107,6 +109,11 @@ def load_run(path: Path | str) -> LoadedRun:
             "with each of those."
         )
     recipe = validated(Recipe, settings["recipe"], origin=str(run.settings))
+    if recipe.model.use == "tabular":
+        raise UserError(
+            f"{run.run_id} predicts from tables, and pictures alone have none. Put them "
+            "with their metadata into the test table, and run it again."
+        )
     return LoadedRun(
         run=run,
         workspace=Workspace(run.path.parents[2]),
@@ -127,7 +134,9 @@ def predict(
     """Predict every picture below ``images`` with a run of the competition in ``folder``.
 
     Writes a CSV with the picture's path, its label, the probability of every class, and, where
-    a picture cannot be read, what is wrong with it instead.
+    a picture cannot be read, what is wrong with it instead. A file is one line, also where
+    ``frames = "all"``: its frames are joined as in a submission (``aggregate``). Frames that
+    cannot be read beside others that can have lines of their own, ``PATH#frame=K``.
 
     Raises:
         UserError: There is no such run, or the output is there already.
@@ -170,7 +179,7 @@ def _as_csv(loaded: LoadedRun, found: Predictions, failed: Mapping[str, str]) ->
 def predict_images(
     loaded: LoadedRun, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent
 ) -> tuple[Predictions, dict[str, str]]:
-    """Predictions of the pictures that can be read, and what is wrong with each other one."""
+    """Predictions of the files that can be read, and what is wrong with each other one."""
     spec = run_spec(loaded.run)
     side = stored_short_side(loaded.recipe, spec)
     steps = steps_for_new(loaded.recipe, side)
@@ -180,7 +189,8 @@ def predict_images(
         names, pixels = _from_memory(images, side, spec, steps)
         return _vote(loaded, spec, pixels, names, list(names), on_event), {}
     with tempfile.TemporaryDirectory(prefix="gorae-predict-") as scratch:
-        root, listing = _listed(images)
+        root, files = _listed(images)
+        listing = _with_frames(files, root, _frames(loaded))
         prepared = ensure_prepared(
             listing,
             root=root,
@@ -193,11 +203,8 @@ def predict_images(
             steps=steps,
         )
         bad = prepared.scan["verdict"] == "quarantined"
-        failed = {
-            str(row.image_id): f"{row.reason} ({row.detail})"
-            for row in prepared.scan[bad].itertuples()
-        }
-        good = prepared.scan[~bad]
+        good = listing.assign(key=prepared.keys)[~bad]
+        failed = _failed(prepared.scan[bad], listing["file"][bad], set(good["file"]))
         if good.empty:
             raise DataError(
                 f"None of the pictures can be read:\n{list_problems(_lines(failed))}"
@@ -207,10 +214,43 @@ def predict_images(
             spec,
             prepared.pixels,
             good["image_id"].tolist(),
-            good["sha256"].tolist(),
+            good["key"].tolist(),
             on_event,
         )
+    if len(good) > good["file"].nunique():
+        how = _competition(loaded).aggregate
+        found = aggregate_rows(found, good["file"].tolist(), how=how)
     return found, failed
+
+
+def _competition(loaded: LoadedRun) -> Competition:
+    return read_competition(loaded.workspace.competition_file)
+
+
+def _frames(loaded: LoadedRun) -> Frames:
+    """Which frames of new files are seen: those that were of the test set."""
+    competition = _competition(loaded)
+    return (competition.test or competition.train).frames
+
+
+def _with_frames(files: pd.DataFrame, root: Path, rule: Frames) -> pd.DataFrame:
+    """``image_id``, ``path``, ``arguments`` and ``file`` (its id) of each picture seen."""
+    names = files["image_id"].tolist()
+    samples = frame_samples(names, rule, places=files["path"].tolist(), root=root)
+    listing = files.rename(columns={"image_id": "file"}).assign(
+        arguments=pd.Series(samples, files.index, dtype=object)
+    )
+    listing = listing.explode("arguments", ignore_index=True)
+    ids = listing["file"] + listing["arguments"].map(frame_suffix)
+    return listing.assign(image_id=ids)
+
+
+def _failed(bad: pd.DataFrame, files: "pd.Series[str]", seen: set[str]) -> dict[str, str]:
+    """What is wrong, by file; by frame, where other frames of the file can be read."""
+    return {
+        str(row.image_id) if file in seen else file: f"{row.reason} ({row.detail})"
+        for row, file in zip(bad.itertuples(), files, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -257,7 +297,9 @@ def _listed(images: Path | str | Sequence[ImageLike]) -> tuple[Path, pd.DataFram
         root = Path(images).resolve()
         if not root.is_dir():
             raise UserError(f"There is no folder {images}.")
-        names = [name for name in walk_files(root) if is_picture(name)]
+        every = list(walk_files(root))
+        nameless = find_nameless_dicom({name: name for name in every}, root)
+        names = [name for name in every if is_picture(name) or name in nameless]
         if not names:
             raise DataError(f"There are no pictures in {images}.")
         return root, pd.DataFrame({"image_id": names, "path": names})
@@ -325,12 +367,14 @@ def _network(loaded: LoadedRun) -> LoadedModel:
     """The run's network; its weights come from the run, never from the file it began with."""
     choices = loaded.run.read_settings()["choices"]
     model = loaded.recipe.model
-    parts = model_parts(loaded.recipe, loaded.task)
+    # Absent from runs that are about no parts, and from those before there were any.
+    parts = model_parts(loaded.recipe, loaded.task, choices.get("part_sizes", ()))
     network = load_model(
         ModelPlan(
             name=model.name,
             weights="none",
             num_outputs=choices["num_outputs"],
+            num_logits=choices.get("num_logits"),
             kwargs=choices["kwargs"],
             pixels=run_pixels(loaded.run),
             layer=model.layer,

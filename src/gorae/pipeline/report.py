@@ -59,6 +59,7 @@ USES = {
     "finetune": "fine-tuned",
     "as_is": "as it is",
     "ensemble": "joined",
+    "tabular": "trees on tables",
 }
 
 
@@ -209,7 +210,8 @@ def _short_side(scan: pd.DataFrame) -> float | None:
 
 def _advice(sources: _Sources) -> TransferAdvice | None:
     """The rule of thumb of transfer learning, where there is something to train."""
-    if "ensemble" in sources.settings or sources.settings["recipe"]["model"]["use"] == "as_is":
+    use = sources.settings["recipe"]["model"]["use"]
+    if "ensemble" in sources.settings or use in ("as_is", "tabular"):
         return None
     found = advise(sources.context, sources.recipe, pixels=sources.pixels)
     return TransferAdvice(sentence=found.sentence, reason=found.reason)

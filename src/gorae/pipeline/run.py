@@ -130,7 +130,7 @@ def run(
 
         eda(folder, recipe=settings, has_map=False, on_event=listen)
     split(folder, recipe=settings, on_event=listen)
-    if settings.model.use != "as_is" and settings.model.weights != "none":
+    if settings.model.use not in ("as_is", "tabular") and settings.model.weights != "none":
         advice = advise(open_context(folder), settings, pixels=open_store(made.prepared))
         listen(Event("message", "plan", f"{advice.sentence.en} {advice.reason.en}"))
     loading.join()

@@ -14,7 +14,16 @@ from gorae.files import content_key, write_json, write_text
 from gorae.machine import num_cores, processor_name
 from gorae.workspace import RunFolder, Workspace, append_line, next_number
 
-RECORDED_PACKAGES = ("gorae", "torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn")
+RECORDED_PACKAGES = (
+    "gorae",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "lightgbm",
+)
 
 
 def find_or_make_run(

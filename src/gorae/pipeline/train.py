@@ -18,6 +18,7 @@ from gorae.files import exclusive_lock, sweep_temporaries
 from gorae.models import LoadedModel
 from gorae.pipeline.as_is import train_as_is
 from gorae.pipeline.calibration import CALIBRATION_FILE, Samples, work_ahead
+from gorae.pipeline.composed import part_weights
 from gorae.pipeline.context import (
     Context,
     decode_policy,
@@ -39,9 +40,10 @@ from gorae.pipeline.network import (
     weights_key,
 )
 from gorae.pipeline.pictures import arguments_key
-from gorae.pipeline.pixels import prepare
+from gorae.pipeline.pixels import model_plan, prepare
 from gorae.pipeline.runs import find_or_make_run, recorded
 from gorae.pipeline.scores import competition_metric, metric_key
+from gorae.pipeline.tabular import train_tabular
 from gorae.pipeline.together import together
 from gorae.stopping import Stopping, never_stopped
 from gorae.stores.prepared import Prepared
@@ -104,6 +106,9 @@ def train(
     _require_fitting_loss(context, recipe)
     # Refuses a metric that cannot be used before a picture is decoded.
     competition_metric(context)
+    if recipe.model.use == "tabular":
+        fitted = train_tabular(context, recipe, on_event=on_event)
+        return TrainResult(fitted, len(fitted.members()))
     on_event(Event("stage", "network", f"loading {recipe.model.name}"))
     loaded = load_network(context, recipe)
     if recipe.model.use == "finetune":
@@ -157,6 +162,7 @@ def train(
 
 def _require_fitting_loss(context: Context, recipe: Recipe) -> None:
     if recipe.model.use == "finetune":
+        part_weights(context, recipe)
         problems = loss_problems(recipe, context.competition.task)
         if problems:
             raise ConfigError(f"{len(problems)} setting(s):\n{list_problems(problems)}")
@@ -203,6 +209,7 @@ def _choices(
     return {
         "task": context.competition.task,
         "num_outputs": loaded.model.num_outputs,
+        **_parts_of(context, recipe, loaded),
         "spec": _spec_record(loaded.spec),
         "kwargs": dict(loaded.kwargs),
         "weights_origin": loaded.weights_origin,
@@ -215,6 +222,17 @@ def _choices(
         ),
         "notes": list(loaded.notes),
     }
+
+
+def _parts_of(context: Context, recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
+    """What else the network of the run is built by; nothing for most."""
+    plan = model_plan(context, recipe)
+    found: dict[str, Any] = {}
+    if plan.part_sizes:
+        found["part_sizes"] = list(plan.part_sizes)
+    if plan.features == "logits":
+        found["num_logits"] = loaded.model.num_features
+    return found
 
 
 def _samples(recipe: Recipe, spec: PixelSpec, prepared: Prepared) -> Samples | None:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from gorae.ensemble import (
     HeldOut,
-    part_indices,
     require_vote,
     score_weights,
     subtask_vote,
@@ -19,6 +18,7 @@ from gorae.ensemble import (
 )
 from gorae.errors import DataError
 from gorae.metrics import Metric, bootstrap, evaluate
+from gorae.pipeline.composed import label_parts
 from gorae.pipeline.context import Context
 from gorae.pipeline.scores import row_truth
 from gorae.predictions import Kind, Predictions, aggregate_rows, concatenate
@@ -58,12 +58,6 @@ def require_fitting(context: Context, metric: Metric, how: str, *, kind: Kind) -
     """
     is_composed = bool(context.competition.train.compose)
     require_vote(how, kind, metric, task_is_composed=is_composed)
-
-
-def label_parts(context: Context) -> NDArray[np.int64] | None:
-    """Index of each part of a composed label in each class, (K, P); None where none is."""
-    parts = context.competition.train.compose
-    return part_indices(parts, context.tables.classes) if parts else None
 
 
 def read_contract(context: Context, run: RunFolder) -> pd.DataFrame:

@@ -71,7 +71,8 @@ def _of_dangers(page: EdaPage, language: Language) -> Charts:
     if page.shift is not None:
         if len(page.shift.aucs):
             yield "shift_aucs", shift_aucs(page.shift.aucs, language)
-        if page.shift.columns is not None and len(page.shift.columns):
+        # What a classifier used that tells nothing apart says nothing.
+        if page.shift.columns is not None and _is_shifted(page.shift.aucs, "metadata"):
             yield "shift_columns", used_columns(page.shift.columns, language)
     if page.metadata is not None:
         for place, distribution in enumerate(page.metadata.distributions):
@@ -295,7 +296,12 @@ def set_sizes(table: pd.DataFrame, language: Language) -> Chart | None:
     return make_chart(
         [bars],
         height_px=90 + 26 * len(table),
-        xaxis={**title(_say("axis.sets", language)), "rangemode": "tozero"},
+        xaxis={
+            **title(_say("axis.sets", language)),
+            "rangemode": "tozero",
+            # There is no half of a set.
+            **({"dtick": 1} if table["sets"].max() < 5 else {}),
+        },
         yaxis=name_axis_down(names),
     )
 
@@ -312,7 +318,7 @@ def leak_scores(table: pd.DataFrame, language: Language) -> Chart:
 
 
 def leak_name(name: Any, language: Language) -> str:
-    """The name of a column; the three that are ours in words."""
+    """The name of a column; those that are ours in words."""
     key = f"leak.{name}"
     return _say(key, language) if key in EDA_TEXTS else str(name).removeprefix(META_PREFIX)
 
@@ -325,6 +331,10 @@ def shift_aucs(table: pd.DataFrame, language: Language) -> Chart:
         axis=_say("axis.auc", language),
         chance=0.5,
     )
+
+
+def _is_shifted(aucs: pd.DataFrame, name: str) -> bool:
+    return bool(aucs.loc[aucs["name"] == name, "is_shifted"].any())
 
 
 def _dots(table: pd.DataFrame, names: Sequence[str], *, axis: str, chance: float) -> Chart:
@@ -366,17 +376,18 @@ def _dots(table: pd.DataFrame, names: Sequence[str], *, axis: str, chance: float
 def used_columns(table: pd.DataFrame, language: Language) -> Chart:
     """What a classifier on columns used, the most first."""
     table = table.sort_values("share", ascending=False, kind="stable").head(MAX_NAMED_BARS)
+    names = [leak_name(name, language) for name in table["name"]]
     bars = go.Bar(
         x=floats(table["share"]),
         y=list(range(len(table))),
         orientation="h",
         marker={"color": BLUE},
-        customdata=[plotly_text(str(name)) for name in table["name"]],
+        customdata=[plotly_text(name) for name in names],
         hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
     )
     return make_chart(
         [bars],
         height_px=84 + 28 * len(table),
         xaxis={"tickformat": ".0%", "rangemode": "tozero"},
-        yaxis=name_axis_down([str(name) for name in table["name"]]),
+        yaxis=name_axis_down(names),
     )

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from gorae.report import eda_dangers as dangers
+from gorae.report.eda_galleries import outlier_groups
 from gorae.report.eda_page import EdaPage, Finding, Severity
+from gorae.report.eda_texts import EDA_TEXTS
 from gorae.report.eda_wording import Found, code, make_finding, plural
 from gorae.report.numbers import count
 
@@ -20,7 +22,7 @@ def data_findings(page: EdaPage) -> tuple[Finding, ...]:
     """Judge every section that ``page`` has; the gravest first, else in the page's order."""
     parts: tuple[Callable[[EdaPage], Found], ...] = (
         dangers.chain, dangers.leaks, dangers.subjects, _files, _classes, dangers.duplicates,
-        dangers.shift, dangers.suspects, _outliers, _problem,
+        dangers.shift, dangers.suspects, _boxes, _outliers, _problem,
     )  # fmt: skip
     found = [finding for part in parts for finding in part(page)]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
@@ -76,8 +78,8 @@ def _files(page: EdaPage) -> Found:
             "look",
             "integrity",
             (
-                f"{plural(n, 'picture lies|pictures lie')} on disk that no table names.",
-                f"어느 표에도 없는 사진이 {count(n)}장 있습니다.",
+                f"{plural(n, 'picture on disk belongs|pictures on disk belong')} to no row.",
+                f"어느 행에도 속하지 않는 사진이 {count(n)}장 있습니다.",
             ),
             (
                 "They are not used. Were labels lost on the way?",
@@ -148,19 +150,66 @@ def _classes(page: EdaPage) -> Found:
     )
 
 
+def _boxes(page: EdaPage) -> Found:
+    for boxes in page.boxes:
+        if boxes.kind == "faces":
+            continue
+        if n := len(boxes.faults):
+            yield make_finding(
+                "look",
+                "boxes",
+                (
+                    f"{plural(n, 'box|boxes')} cannot be used.",
+                    f"쓸 수 없는 상자가 {count(n)}개 있습니다.",
+                ),
+                (
+                    "Correct the table, or `box_format` in competition.toml.",
+                    "표를 고치거나 competition.toml의 `box_format`을 고치세요.",
+                ),
+            )
+        if n := boxes.num_outside:
+            yield make_finding(
+                "look",
+                "boxes",
+                (
+                    f"{plural(n, 'box reaches|boxes reach')} outside the picture.",
+                    f"사진 밖으로 나가는 상자가 {count(n)}개 있습니다.",
+                ),
+                (
+                    "See whether they sit right: `box_format` may be the other one, or the "
+                    "boxes were measured on pictures of another size.",
+                    "상자가 제자리에 있는지 보세요. `box_format`이 다르거나, 다른 크기의 "
+                    "사진에서 잰 상자일 수 있습니다.",
+                ),
+            )
+        elif boxes.num_with:
+            yield make_finding(
+                "fine",
+                "boxes",
+                (
+                    f"{count(boxes.num_with)} of {count(boxes.num_images)} pictures have a "
+                    "box, and none reaches outside.",
+                    f"사진 {count(boxes.num_images)}장 중 {count(boxes.num_with)}장에 상자가 "
+                    "있고, 모두 사진 안에 있습니다.",
+                ),
+            )
+
+
 def _outliers(page: EdaPage) -> Found:
     if page.pictures is None:
         return
     n = page.pictures.num_outliers
     n = len(page.pictures.outliers) if n is None else n
+    kinds = [EDA_TEXTS[f"outlier.{kind}"] for kind in outlier_groups(page.pictures.outliers)]
     if n:
         yield make_finding(
             "look",
             "outliers",
             (
-                f"{plural(n, 'picture is|pictures are')} unusually dark, bright, blurry, "
-                f"plain or shaped.",
-                f"유난히 어둡거나 밝거나 흐리거나 단조로운 사진이 {count(n)}장 있습니다.",
+                f"{plural(n, 'picture stands|pictures stand')} out"
+                f"{': ' if kinds else ''}{', '.join(kind.en for kind in kinds)}.",
+                f"눈에 띄게 다른 사진이 {count(n)}장 있습니다"
+                f"{': ' if kinds else ''}{', '.join(kind.ko for kind in kinds)}.",
             ),
             (
                 "See whether a person could answer them.",

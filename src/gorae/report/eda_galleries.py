@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from gorae.data.sources import META_PREFIX
 from gorae.report.eda_page import (
     BoxedPicture,
     Channels,
@@ -131,6 +132,16 @@ def outlier_value(outlier: Outlier) -> Text:
         return percent(value) if outlier.kind == "one_colour" else number(value)
 
     return tell("outliers.limit", value=shown(outlier.value), limit=shown(outlier.limit))
+
+
+def bare(column: str) -> str:
+    """The name of a column of metadata, as the table has it."""
+    return column.removeprefix(META_PREFIX)
+
+
+def heading(column: str) -> Text:
+    """The name of a column of a list of files, in words."""
+    return EDA_TEXTS.get(f"column.{column}", Text(column, column))
 
 
 def placed_boxes(boxed: BoxedPicture) -> tuple[str, ...]:

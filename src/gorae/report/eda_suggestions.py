@@ -3,7 +3,7 @@
 from gorae.eda.suggest import Values
 from gorae.report.eda_texts import EDA_TEXTS
 from gorae.report.eda_wording import code
-from gorae.report.numbers import count, number, percent
+from gorae.report.numbers import Count, number, percent
 from gorae.report.texts import Language, Text
 
 _SHARES = frozenset(("share",))
@@ -13,14 +13,14 @@ _NAMES = frozenset(("column", "metric"))
 def suggestion_text(key: str, values: Values) -> Text:
     """The sentence of a suggestion, values put in; not escaped, code between backticks."""
 
-    def shown(name: str, value: int | float | str, language: Language) -> str:
+    def shown(name: str, value: int | float | str, language: Language) -> str | Count:
         if name == "kind":
             return str(getattr(EDA_TEXTS[f"outlier.{value}"], language))
         if isinstance(value, str):
             return code(value) if name in _NAMES else value
         if name in _SHARES:
             return percent(float(value))
-        return count(value) if isinstance(value, int) else number(value)
+        return Count(value) if isinstance(value, int) else number(value)
 
     def fill(language: Language) -> str:
         chosen = {name: shown(name, value, language) for name, value in values.items()}
@@ -81,7 +81,7 @@ SUGGESTION_TEXTS: dict[str, Text] = {
         "가중치를 주면 확률이 틀어지므로 그대로 두세요.",
     ),
     "classes.absent": Text(
-        "{count} classes have no train picture: no model can learn them.",
+        "{count:class has|classes have} no train picture: no model can learn it.",
         "클래스 {count}개는 학습 사진이 없어 배울 수 없습니다.",
     ),
     "groups.subject": Text(
@@ -112,7 +112,7 @@ SUGGESTION_TEXTS: dict[str, Text] = {
         "비교해 보세요.",
     ),
     "outliers.look": Text(
-        "{count} pictures are unlike the others, most of them {kind} ({kind_count}).",
+        "{count:picture is|pictures are} unlike the others, most often {kind} ({kind_count}).",
         "다른 사진과 다른 것이 {count}장이며, 가장 많은 종류는 ‘{kind}’({kind_count}장)입니다.",
     ),
 }

@@ -62,8 +62,8 @@ EDA_TEXTS: dict[str, Text] = {
     "problem.unanswered": Text("not answered yet", "아직 답하지 않음"),
     "problem.guess": Text("the data suggest", "데이터로 본 추정"),
     "problem.start": Text(
-        "To begin with, put this into competition.toml",
-        "competition.toml에 아래 내용을 넣고 시작하세요",
+        "To take over what the data suggest, set under [problem]",
+        "추정한 답을 쓰려면 [problem] 아래의 값을 이렇게 바꾸세요",
     ),
     "problem.augmentations": Text("What follows for augmentation", "그에 따른 증강"),
     "classes": Text("Classes", "클래스"),
@@ -139,6 +139,12 @@ EDA_TEXTS: dict[str, Text] = {
     "integrity.read": Text("Files read", "읽은 파일"),
     "integrity.quarantined": Text("Cannot be read", "읽을 수 없음"),
     "integrity.unlisted": Text("On disk, not listed", "목록에 없는 파일"),
+    "column.image_id": Text("picture", "사진"),
+    "column.picture": Text("picture", "사진"),
+    "column.source": Text("listed in", "목록"),
+    "column.path": Text("file", "파일"),
+    "column.reason": Text("reason", "까닭"),
+    "column.detail": Text("detail", "자세히"),
     "integrity.missing": Text("Listed, not on disk", "없는 파일"),
     "duplicates": Text("Duplicates", "중복"),
     "duplicates.help": Text(
@@ -196,6 +202,18 @@ EDA_TEXTS: dict[str, Text] = {
     "leak.all artefacts together": Text("all traces of files", "파일의 흔적 전부"),
     "leak.all metadata together": Text("all metadata", "메타데이터 전부"),
     "leak.row_order": Text("order of the table", "표의 순서"),
+    "leak.size_bytes": Text("size of the file", "파일 크기"),
+    "leak.width_px": Text("width", "너비"),
+    "leak.height_px": Text("height", "높이"),
+    "leak.aspect": Text("width / height", "가로세로비"),
+    "leak.file_order": Text("order of the file names", "파일 이름의 순서"),
+    "leak.file_number": Text("number in the file name", "파일 이름의 숫자"),
+    "leak.number_mod_10": Text("last digit of that number", "그 숫자의 끝자리"),
+    "leak.name_length": Text("length of the file name", "파일 이름의 길이"),
+    "leak.name_letters": Text("letters of the file name", "파일 이름의 글자"),
+    "leak.extension": Text("file extension", "파일 확장자"),
+    "leak.folder": Text("folder", "폴더"),
+    "leak.folder_depth": Text("depth of the folder", "폴더의 깊이"),
     "leaks.column": Text("Column", "열"),
     "leaks.groups": Text("Groups", "그룹 수"),
     "leaks.largest": Text("Largest group", "가장 큰 그룹"),
@@ -223,11 +241,12 @@ EDA_TEXTS: dict[str, Text] = {
         "의심스러운 순서입니다.",
     ),
     "suspects.how": Text(
-        "To correct: in `{path}` write the right class into the column `label`, or 0 into "
-        "`weight` to leave the picture out, then run `gorae split` again. Raw files stay as "
-        "they are.",
-        "고치려면 `{path}`의 `label` 열에 올바른 클래스를, 학습에서 빼려면 `weight` 열에 0을 "
-        "적은 뒤 `gorae split`을 다시 실행하세요. 원본 파일은 바뀌지 않습니다.",
+        "To correct: copy `{path}` next to `competition.toml`, write the right class into the "
+        "column `label`, or 0 into `weight` to leave the picture out of training, and name the "
+        'file: `corrections = "labels.csv"`. Every later step honours it.',
+        "고치려면 `{path}`를 `competition.toml` 옆에 복사해 `label` 열에 올바른 클래스를, "
+        "학습에서 빼려면 `weight` 열에 0을 적고, `competition.toml`에 "
+        '`corrections = "labels.csv"`라고 적으세요. 이후 모든 단계가 따릅니다.',
     ),
     "suspects.given": Text("given", "현재"),
     "suspects.suggested": Text("suggested", "제안"),
@@ -270,11 +289,19 @@ EDA_TEXTS: dict[str, Text] = {
     "boxes": Text("Boxes", "상자"),
     "boxes.boxes": Text("Given boxes", "주어진 상자"),
     "boxes.faces": Text("Faces that were found", "찾은 얼굴"),
-    "boxes.help": Text(
-        "{with_box} of {count:picture|pictures} have one; {outside} reach outside their "
-        "picture.",
-        "사진 {count}장 중 {with_box}장에 있으며, {outside}개는 사진 밖으로 나갑니다.",
+    "boxes.boxes_help": Text(
+        "{with_box} of {count:picture|pictures} have one. Outside their picture reach "
+        "{outside}; such are shown first.",
+        "사진 {count}장 중 {with_box}장에 있으며, 사진 밖으로 나가는 것은 {outside}개입니다. "
+        "그런 사진을 먼저 보여 줍니다.",
     ),
+    "boxes.faces_help": Text(
+        "Found in {with_box} of {count:picture|pictures}, by a detector of frontal, upright "
+        "faces: it misses turned ones and takes some textures for faces.",
+        "사진 {count}장 중 {with_box}장에서 찾았습니다. 정면으로 똑바로 선 얼굴만 찾으므로 "
+        "기울어진 얼굴은 놓치고, 무늬를 얼굴로 잘못 보기도 합니다.",
+    ),
+    "boxes.unusable": Text("Boxes that cannot be used", "쓸 수 없는 상자"),
     "suggestions": Text("Suggested settings", "권장 설정"),
     "suggestions.help": Text(
         "Try them one at a time; the same folds make the scores comparable (`gorae board`).",

@@ -39,7 +39,7 @@ class EdaView:
     """How many pictures there are and their size, where all have one."""
     portraits: tuple[Portrait, ...]
     starter: str
-    """Lines to put under [problem], from what the data suggest; may be empty."""
+    """Lines to set under [problem], as the data suggest; may be empty."""
     titles: tuple[str, ...]
     """Sections that are there, in order."""
 
@@ -106,7 +106,7 @@ def _starter(page: EdaPage) -> str:
         for answer in (page.problem.answers if page.problem is not None else ())
         if answer.value is None and answer.guess is not None
     ]
-    return "\n".join(["[problem]", *guesses]) if guesses else ""
+    return "\n".join(guesses)
 
 
 def _titles(page: EdaPage) -> tuple[str, ...]:

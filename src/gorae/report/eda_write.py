@@ -11,6 +11,7 @@ from gorae.report import eda_galleries
 from gorae.report.eda_figures import build_eda_charts
 from gorae.report.eda_map import map_data
 from gorae.report.eda_page import EdaPage
+from gorae.report.eda_subjects import subject_place
 from gorae.report.eda_suggestions import suggestion_text
 from gorae.report.eda_texts import tell
 from gorae.report.eda_view import build_eda_view
@@ -67,6 +68,7 @@ def render_eda(page: EdaPage) -> str:
         view=build_eda_view(page),
         galleries=eda_galleries,
         suggestion_text=suggestion_text,
+        subject_place=subject_place,
         charts=charts["en"],
         chart_data=json_for_script(data),
         style=own(read_own("report.css") + read_own("eda.css")),

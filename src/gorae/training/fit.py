@@ -147,7 +147,11 @@ def build_trainer(
     group, device = control.group, plan.arithmetic.device
     group.share(model)
     objective = build_objective(
-        plan.loss, data.train_truth, task=data.task, num_classes=data.num_classes
+        plan.loss,
+        data.train_truth,
+        task=data.task,
+        num_classes=data.num_classes,
+        parts=data.parts,
     )
     keys = EpochBatches(
         len(data.train),

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from gorae.data.composed import Indices
 from gorae.data.sources import Task
+from gorae.training.composed import composed_loss, part_tables
+from gorae.training.margins import power_margins, ranged_margins, with_margins
 from gorae.training.outputs import LOSS_KINDS, Activation, OutputForm, resolve_loss
 
 # As in bcaitech1/p1-img-Lala-chick.
@@ -47,6 +50,16 @@ class LossPlan:
     """k of ``class_weights``; 0: none."""
     class_weight_cap: float | None = None
     """Largest class weight."""
+    margin: float | None = None
+    """Angular margin of every class, in radians, where outputs are cosines times ``scale``."""
+    margin_range: tuple[float, float] | None = None
+    """Least and most of ``ranged_margins``."""
+    margin_power: tuple[float, float, float] | None = None
+    """Factor, power and least of ``power_margins``."""
+    scale: float | None = None
+    """What cosines were multiplied by to be outputs."""
+    part_weights: tuple[float, ...] | None = None
+    """What the loss of each part of a composed label counts; None: 1 each, as the class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +74,10 @@ class Objective:
     """K: columns of the predictions."""
     class_weights: Tensor | None
     """What each class counts, (K,); None: all alike."""
+    margins: Tensor | None = None
+    """Angular margin of each class in radians, (K,); None: none."""
+    part_tables: tuple[Tensor, ...] = ()
+    """Which value of each part a class has, P times (K, S), where outputs are of parts."""
 
     def targets(self, truth: Tensor) -> Tensor:
         """Rows (B, K), or (B, 1) for numbers, of the truth as ``encode_truth`` made it."""
@@ -79,12 +96,18 @@ class Objective:
         the cross entropy only.
 
         Args:
-            outputs: (B, K), or (B, K - 1) where they are cumulative.
+            outputs: (B, K); (B, K - 1) where they are cumulative; and as ``composed_loss``
+                takes them where they are of parts.
             targets: As ``targets`` made them, perhaps blended; labels sum to 1 at most where
                 one class is true.
         """
         outputs = outputs.to(torch.promote_types(outputs.dtype, targets.dtype))
         plan, activation = self.plan, self.form.activation
+        if self.margins is not None:
+            assert plan.scale is not None
+            outputs = with_margins(outputs, targets, margins=self.margins, scale=plan.scale)
+        if activation == "composed":
+            return self._of_parts(outputs, targets)
         part_loss = PART_LOSSES[plan.kind, activation]
         if activation == "value":
             return part_loss(outputs, targets, plan).mean(dim=1)
@@ -98,6 +121,22 @@ class Objective:
         proba = outputs.sigmoid() if activation == "sigmoid" else outputs.softmax(dim=1)
         return plan.soft_f1_weights[0] * losses + plan.soft_f1_weights[1] * (
             1 - soft_macro_f1(proba, targets)
+        )
+
+    def _of_parts(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The losses of the class and of each part, added up, (B,)."""
+        part_loss = PART_LOSSES[self.plan.kind, "softmax"]
+
+        def of_one(logits: Tensor, rows: Tensor) -> Tensor:
+            return part_loss(logits, _smooth(rows, self.plan, rows.shape[1]), self.plan)[:, 0]
+
+        rows, weights = self._weigh(targets)
+        return weights.flatten() * composed_loss(
+            outputs,
+            rows,
+            tables=self.part_tables,
+            loss=of_one,
+            part_weights=self.plan.part_weights,
         )
 
     def _weigh(self, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +153,12 @@ class Objective:
 
 
 def build_objective(
-    plan: LossPlan, truth: NDArray[np.generic], *, task: Task, num_classes: int
+    plan: LossPlan,
+    truth: NDArray[np.generic],
+    *,
+    task: Task,
+    num_classes: int,
+    parts: Indices | None = None,
 ) -> Objective:
     """The loss of a plan for a train part.
 
@@ -123,6 +167,7 @@ def build_objective(
         truth: Of the train part: class indices (N,), 0/1 labels (N, K) or numbers (N,).
         task: What the truth is.
         num_classes: K: columns of the predictions, 1 for numbers.
+        parts: Index of each part in each class, (K, P), where outputs are of parts.
 
     Raises:
         ConfigError: The loss does not fit the task.
@@ -135,14 +180,39 @@ def build_objective(
         numbers = truth.astype(np.float64)
         # A constant has no spread to divide by.
         form = OutputForm(activation, float(numbers.mean()), float(numbers.std()) or 1.0)
-    elif plan.class_weight_power > 0:
-        if task == "multilabel":
-            counts = truth.astype(np.float64).sum(axis=0)
-        else:
-            counts = np.bincount(truth.astype(np.int64), minlength=num_classes)
+        return Objective(replace(plan, kind=kind), form, num_classes, None)
+    if task == "multilabel":
+        counts = truth.astype(np.float64).sum(axis=0)
+    else:
+        counts = np.bincount(truth.astype(np.int64), minlength=num_classes)
+    if plan.class_weight_power > 0:
         power, cap = plan.class_weight_power, plan.class_weight_cap
         weights = torch.from_numpy(class_weights(counts, power=power, cap=cap)).float()
-    return Objective(replace(plan, kind=kind), form, num_classes, weights)
+    tables: tuple[Tensor, ...] = ()
+    if parts is not None:
+        form = OutputForm("composed", parts=tuple(map(tuple, parts.tolist())))
+        tables = part_tables(parts)
+    margins = class_margins(plan, counts) if "margin" in LOSS_KINDS[kind].uses else None
+    return Objective(replace(plan, kind=kind), form, num_classes, weights, margins, tables)
+
+
+def class_margins(plan: LossPlan, counts: NDArray[np.number]) -> Tensor | None:
+    """Angular margin of each class in radians, (K,); None where the plan has none.
+
+    Args:
+        plan: With one form of margin at most.
+        counts: Images of each class, (K,).
+    """
+    if plan.margin is not None:
+        return torch.full((len(counts),), plan.margin)
+    if plan.margin_range is not None:
+        least, most = plan.margin_range
+        return torch.from_numpy(ranged_margins(counts, least=least, most=most)).float()
+    if plan.margin_power is not None:
+        factor, power, least = plan.margin_power
+        margins = power_margins(counts, factor=factor, power=power, least=least)
+        return torch.from_numpy(margins).float()
+    return None
 
 
 def encode_truth(truth: NDArray[np.generic], *, form: OutputForm) -> Tensor:

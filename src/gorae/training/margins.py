@@ -1,7 +1,7 @@
 """Angular margins: the true class must be nearer than it would need to be.
 
-They act on the outputs of a ``CosineHead`` before any loss that takes logits, in training
-only::
+They act on the outputs of a ``CosineHead`` before any loss that takes logits, never on
+predictions::
 
     logits = with_margins(outputs, targets, margins=margins, scale=head.scale)
 """

@@ -3,7 +3,7 @@
 Torch-free: settings are checked, and stored outputs activated, where there is no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, softmax
 
+from gorae.data.composed import composed_probabilities
 from gorae.data.sources import Task
 from gorae.errors import ConfigError
 
-Activation = Literal["softmax", "sigmoid", "normalised_sigmoid", "value", "cumulative"]
+Activation = Literal[
+    "softmax", "sigmoid", "normalised_sigmoid", "value", "cumulative", "composed"
+]
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,26 @@ class OutputForm:
     activation: Activation
     """``softmax``: one class of K. ``sigmoid``: each class for itself.
     ``normalised_sigmoid``: one class of K, learned one against the rest.
-    ``value``: a number. ``cumulative``: K - 1 questions "is it above class k?"."""
+    ``value``: a number. ``cumulative``: K - 1 questions "is it above class k?".
+    ``composed``: one class of K, made of parts; see ``gorae.data.composed.part_columns``."""
     shift: float = 0.0
     """Mean of the numbers in the train part; what a standardised 0 means."""
     scale: float = 1.0
     """Their standard deviation; what a standardised 1 adds."""
+    parts: tuple[tuple[int, ...], ...] = ()
+    """Index of each part in each class, K times P, where outputs are ``composed``."""
+
+    def __post_init__(self) -> None:
+        # As JSON gives them back they are lists.
+        object.__setattr__(self, "parts", tuple(map(tuple, self.parts)))
 
 
 def activate(outputs: NDArray[np.floating], form: OutputForm) -> NDArray[np.float32]:
     """Predicted values of outputs.
 
     Args:
-        outputs: (N, K), or (N, K - 1) where they are cumulative.
+        outputs: (N, K); or (N, K - 1) where they are cumulative, and where they are composed
+            as ``num_outputs`` says.
         form: What they mean.
 
     Returns:
@@ -52,6 +63,8 @@ def activate(outputs: NDArray[np.floating], form: OutputForm) -> NDArray[np.floa
         values = softmax(log_expit(exact), axis=1)
     elif form.activation == "cumulative":
         values = _class_shares(expit(exact))
+    elif form.activation == "composed":
+        values = composed_probabilities(exact, parts=np.array(form.parts))
     else:
         values = exact * form.scale + form.shift
     return values.astype(np.float32)
@@ -74,8 +87,11 @@ class LossKind:
     """Who described it."""
     uses: frozenset[str] = frozenset()
     """The fields of ``LossPlan``, beside ``kind``, that change it."""
-    head: Literal["linear", "coral"] = "linear"
-    """``coral``: all questions share one weight vector and differ in their biases."""
+    head: Literal["coral"] | None = None
+    """``coral``: all questions share one weight vector and differ in their biases; None: any
+    head."""
+    composes: bool = False
+    """Whether it can be taken of each part of a composed label as of the class."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -96,13 +112,21 @@ _ORDER: dict[Task, Activation] = {"ordinal": "cumulative"}
 _LABELS = frozenset(
     {"label_smoothing", "smoothing_form", "class_weight_power", "class_weight_cap"}
 )
+# Angles to one class of several: losses of logits that a softmax turns into shares.
+_ANGLES = frozenset({"margin", "margin_range", "margin_power"})
 
 LOSS_KINDS: dict[str, LossKind] = {
     "cross_entropy": LossKind(
-        _ONE_CLASS, "negative log likelihood; smoothing: Szegedy et al., 2016", _LABELS
+        _ONE_CLASS,
+        "negative log likelihood; smoothing: Szegedy et al., 2016",
+        _LABELS | _ANGLES | {"part_weights"},
+        composes=True,
     ),
     "focal": LossKind(
-        {**_ONE_CLASS, **_SEVERAL}, "Lin et al., 2017", _LABELS | {"focal_gamma"}
+        {**_ONE_CLASS, **_SEVERAL},
+        "Lin et al., 2017",
+        _LABELS | _ANGLES | {"focal_gamma", "part_weights"},
+        composes=True,
     ),
     "bce": LossKind(
         {**_ONE_AGAINST_REST, **_SEVERAL},
@@ -117,7 +141,7 @@ LOSS_KINDS: dict[str, LossKind] = {
     "soft_f1": LossKind(
         {**_ONE_CLASS, **_SEVERAL},
         "bcaitech1/p1-img-Lala-chick",
-        _LABELS | {"soft_f1_weights"},
+        _LABELS | _ANGLES | {"soft_f1_weights"},
     ),
     "mse": LossKind(_NUMBER, "least squares"),
     "smooth_l1": LossKind(_NUMBER, "Girshick, 2015", frozenset({"smooth_l1_beta"})),
@@ -151,7 +175,22 @@ def resolve_loss(kind: str, task: Task) -> str:
     return kind
 
 
-def num_outputs(kind: str, *, num_columns: int) -> int:
-    """Outputs of a network that learns by a loss, for K columns of predictions."""
+def num_outputs(
+    kind: str,
+    *,
+    num_columns: int,
+    outputs: Literal["classes", "parts", "both"] = "classes",
+    part_sizes: Sequence[int] = (),
+) -> int:
+    """Outputs of a network that learns by a loss.
+
+    Args:
+        kind: A name of ``LOSS_KINDS``.
+        num_columns: K columns of predictions.
+        outputs: Logits of the classes, of each part of a composed label, or of both.
+        part_sizes: Values of each part.
+    """
+    if outputs != "classes":
+        return sum(part_sizes) + (num_columns if outputs == "both" else 0)
     is_cumulative = "cumulative" in LOSS_KINDS[kind].activations.values()
     return num_columns - 1 if is_cumulative else num_columns

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gorae.augment.mix import MixPlan
+from gorae.data.composed import Indices
 from gorae.data.dataset import PLAIN, ImageDataset, Sampling, TrainDataset
 from gorae.data.pixels import PixelSpec
 from gorae.data.sources import Task
@@ -61,6 +62,9 @@ class FoldData:
     """Which images an epoch shows."""
     largest_side: int | None = None
     """Side of the largest training picture; None: as in evaluation."""
+    parts: Indices | None = None
+    """Index of each part of a composed label in each class, (K, P), where the network's
+    outputs are of parts."""
     hook: BatchHook | None = None
     """The user's own change of each batch; what it is must stand in the plan's identity."""
 
@@ -156,6 +160,7 @@ def training_key(data: FoldData, plan: FitPlan, group: Group = SOLO) -> dict[str
         "train_images": data.train.fingerprint(),
         "train_labels": sha256_bytes(data.train_truth.tobytes()),
         "train_weights": _hash(data.train_weights),
+        "parts": None if data.parts is None else data.parts.tolist(),
         "sampling": {
             **asdict(data.sampling),
             "weights": _hash(data.sampling.weights),
