@@ -22,6 +22,10 @@ from gorae.training.evaluate import Precision
 # percent from there on.
 SHARES = ((0.15, 4.0), (0.03, 10.0), (0.005, math.inf))
 
+# The number format may take more: ResNet-50 trains twice as fast in bf16 on a processor that
+# multiplies it (docs/log.md), and at 4 s for a minute of work it was never tried.
+PRECISION_SHARE = (0.1, 10.0)
+
 # Less work than this is done before anything is gained; and a few seconds of it leave no room
 # for timings that could be trusted.
 LEAST_WORK_S = 6.0
@@ -154,6 +158,7 @@ def calibrate(
     work_s = log.time(default) * ahead.num_images
     limit_s = min(work_s, ahead.left_s) if ahead.left_s is not None else work_s
     until = started + (1 - CONFIRM_SHARE) * allowed_s(limit_s)
+    precise_until = started + (1 - CONFIRM_SHARE) * _share(limit_s, PRECISION_SHARE)
     best, failed, is_complete = default, dict[Setting, str](), True
     if limit_s < LEAST_WORK_S:
         stages, is_complete = (), False
@@ -161,14 +166,15 @@ def calibrate(
         candidate = replace(best, **change)
         if candidate == best:
             continue
+        end = max(until, precise_until) if "precision" in change else until
         if candidate.compile and not best.compile:
             work_s = min(log.times[best]) * ahead.num_images
             if COMPILE_SHARE * min(work_s, limit_s) < COMPILE_GUESS_S:
                 continue
             # An allowance of its own, which the other stages took nothing of.
-            until = max(until, clock() + COMPILE_SHARE * work_s)
+            until = end = max(until, clock() + COMPILE_SHARE * work_s)
         # A first timing and the fewest pairs.
-        elif clock() + (1 + 2 * LEAST_PAIRS) * log.elapsed[best] > until:
+        elif clock() + (1 + 2 * LEAST_PAIRS) * log.elapsed[best] > end:
             is_complete = False
             continue
         try:
@@ -179,7 +185,7 @@ def calibrate(
         if first_s > HOPELESS * cold_s and not candidate.compile:
             continue
         price_s = log.elapsed[candidate] * ahead.num_compiles if candidate.compile else 0.0
-        gain = _least_gain(log, best, candidate, until=until)
+        gain = _least_gain(log, best, candidate, until=end)
         saved_s = min(log.times[best]) * ahead.num_images * -math.expm1(-max(gain, 0.0))
         if gain > _needed_gain(best, candidate) and saved_s > price_s:
             best = candidate
@@ -191,10 +197,13 @@ def calibrate(
 
 def allowed_s(work_s: float) -> float:
     """Seconds that may be spent on making ``work_s`` seconds of work shorter."""
-    allowed = 0.0
-    for share, most_s in SHARES:
-        allowed = max(allowed, min(share * work_s, most_s))
-    return allowed
+    return max(_share(work_s, each) for each in SHARES)
+
+
+def _share(work_s: float, part: tuple[float, float]) -> float:
+    """A share of the work, up to so many seconds."""
+    share, most_s = part
+    return min(share * work_s, most_s)
 
 
 def _needed_gain(before: Setting, after: Setting) -> float:
