@@ -20,7 +20,7 @@ from gorae.eda.suggest import (
     Facts,
     SubjectColumn,
     Suggestion,
-    subject_columns,
+    metadata_subjects,
     suggest,
 )
 
@@ -172,7 +172,7 @@ def test_subject_columns_are_ids_that_repeat() -> None:
     )
     test = train.head(60).assign(**{"meta.animal_code": [f"bull {n // 5}" for n in range(60)]})
     clean, _ = clean_metadata(train, test.astype("str"))
-    found = {column.name: column for column in subject_columns(clean)}
+    found = {column.name: column for column in metadata_subjects(clean)}
     assert found == {
         "meta.patient_id": SubjectColumn("meta.patient_id", 50, 4, 15),
         "meta.animal_code": SubjectColumn("meta.animal_code", 40, 5, 0),

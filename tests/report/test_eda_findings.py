@@ -204,3 +204,10 @@ def test_a_threshold_is_offered_only_where_one_helps(largest: int, setting: str)
     assert first.do is not None
     assert f"split.{setting}" in first.do.en
     assert f"split.{setting}" in first.do.ko
+
+
+def test_classes_that_test_seems_to_lack_are_named() -> None:
+    classes = e.ClassesSummary(counts=counts(9, 9).counts, not_in_test=("cat",))
+    [(severity, text), _] = judge(classes=classes)
+    assert severity == "look"
+    assert text == "1 class seems to be missing from test: `cat`."

@@ -135,7 +135,7 @@ def suggest(facts: Facts) -> tuple[Suggestion, ...]:
     return tuple(suggestion for rule in _RULES for suggestion in rule(facts))
 
 
-def subject_columns(clean: CleanTable) -> tuple[SubjectColumn, ...]:
+def metadata_subjects(clean: CleanTable) -> tuple[SubjectColumn, ...]:
     """Metadata columns that look like subjects: ids that repeat.
 
     A category of many values counts too when train and test share none of them: that is how

@@ -16,13 +16,14 @@ from gorae.data.sources import META_PREFIX
 from gorae.eda.distributions import class_balance, metadata_distributions
 from gorae.eda.metadata import CleanTable, clean_metadata
 from gorae.eda.problem import propose_problem
-from gorae.eda.suggest import Facts, Suggestion, subject_columns, suggest
+from gorae.eda.suggest import Facts, Suggestion, metadata_subjects, suggest
 from gorae.errors import DataError, UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json, write_text
 from gorae.pipeline.counts import part_counts
 from gorae.pipeline.duplicates import find_duplicates
 from gorae.pipeline.eda_boxes import box_shares, boxes_section, faces_section, spread
+from gorae.pipeline.eda_coverage import coverage
 from gorae.pipeline.eda_features import look_features
 from gorae.pipeline.eda_files import integrity_section
 from gorae.pipeline.eda_found import (
@@ -146,6 +147,7 @@ def eda(
     groups = look.groups(pairs)
     on_event(Event("stage", "eda", "looking for leaks, shift and wrong labels"))
     judged = _judged(look, features, groups, run=run)
+    covered = coverage(look, features, groups, seed=recipe.seed)
     clean, cleaning = clean_metadata(look.metadata("train"), look.metadata("test"))
     small = look.thumbnails(spread(len(look.images), MOST_SMALL))
     facts = gather_facts(
@@ -166,7 +168,7 @@ def eda(
             created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         ),
         problem=_form(problem),
-        classes=classes_section(look),
+        classes=classes_section(look, covered),
         targets=look.truth.astype(np.float64) if look.task == "regression" else None,
         pictures=pictures_section(look, seen),
         map=map_section(look, features, seed=recipe.seed)
@@ -229,7 +231,9 @@ def _judged(
     run: str | None,
 ) -> Judged | None:
     if run is None:
-        enough = len(np.unique(groups[: look.num_labelled])) >= 2
+        # A regression has one column and no classes.
+        several = look.task == "regression" or len(look.context.columns) > 1
+        enough = several and len(np.unique(groups[: look.num_labelled])) >= 2
         if features is None or not enough:
             return None
         return judge_by_features(look, features, groups, seed=look.recipe.seed)
@@ -273,7 +277,7 @@ def _facts(look: Look, seen: Seen, clean: CleanTable) -> Facts:
         if is_classes
         else None,
         num_outliers={str(kind): int(count) for kind, count in kinds.items()},
-        subjects=subject_columns(clean),
+        subjects=metadata_subjects(clean),
         group_columns=look.context.tables.group_columns,
     )
 

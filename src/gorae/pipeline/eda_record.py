@@ -34,6 +34,7 @@ def eda_record(page: EdaPage, problem: ProblemSummary) -> dict[str, Any]:
             "unlisted": [] if files.unlisted is None else files.unlisted["path"].tolist(),
         },
         "classes": None if page.classes is None else _lines(page.classes.counts),
+        "not_in_test": [] if page.classes is None else list(page.classes.not_in_test),
         "sizes": _lines(size_summary(pictures.sizes.assign(size_bytes=0.0))),
         "formats": None if pictures.formats is None else _lines(pictures.formats),
         "modes": None if pictures.modes is None else _lines(pictures.modes),

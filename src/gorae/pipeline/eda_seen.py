@@ -68,9 +68,14 @@ def see(look: Look, *, on_progress: OnProgress) -> Seen:
     return Seen(statistics, colours, outliers)
 
 
-def classes_section(look: Look) -> ClassesSummary | None:
-    """Classes with some pictures of each; None for numbers."""
-    if look.task == "regression":
+def classes_section(look: Look, covered: pd.DataFrame | None) -> ClassesSummary | None:
+    """Classes with some pictures of each; None for numbers.
+
+    Args:
+        look: The pictures.
+        covered: As of ``class_coverage``.
+    """
+    if covered is None:
         return None
     counts = class_counts(look.context)
     names = look.context.tables.classes
@@ -78,6 +83,7 @@ def classes_section(look: Look) -> ClassesSummary | None:
     return ClassesSummary(
         counts=counts,
         samples=tuple(_samples(look, name) for name in names[:MAX_SAMPLED_CLASSES]),
+        not_in_test=tuple(covered["class"][covered["finding"] == "not seen in test"]),
         never_seen=tuple(counts["class"][total == 0]),
     )
 

@@ -107,6 +107,21 @@ def _classes(page: EdaPage) -> Found:
                 "답하세요.",
             ),
         )
+    if missed := page.classes.not_in_test:
+        names = ", ".join(code(name) for name in missed[:3]) + (", …" if missed[3:] else "")
+        yield make_finding(
+            "look",
+            "classes",
+            (
+                f"{plural(len(missed), 'class seems|classes seem')} to be missing from test: "
+                f"{names}.",
+                f"테스트에 없는 듯한 클래스가 {count(len(missed))}개 있습니다: {names}.",
+            ),
+            (
+                "Train and test then differ; compare scores with care.",
+                "학습과 테스트가 다를 수 있으니 점수를 조심해서 비교하세요.",
+            ),
+        )
     total = page.classes.counts.drop(columns="class").sum(axis=1)
     total = total[total > 0]
     if len(total) < 2:

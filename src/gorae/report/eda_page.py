@@ -113,6 +113,8 @@ class ClassesSummary:
     """Column ``class``, then a count of rows per part that has labels; in class order."""
     samples: tuple[ClassSamples, ...] = ()
     """A few pictures per class; those of the test set under a name of their own."""
+    not_in_test: tuple[str, ...] = ()
+    """Classes that a quick classifier gives to no test picture, though some are expected."""
     never_seen: tuple[str, ...] = ()
     """Classes that answers may hold and that no train row has."""
 
