@@ -140,6 +140,13 @@ def test_the_number_format_is_tried_where_it_may_take_a_tenth_of_the_work() -> N
     assert machine.now <= 0.12 * 0.17 * 432
 
 
+@pytest.mark.parametrize(("times", "chosen"), [(0.5, "bf16"), (0.9, "fp32")])
+def test_a_first_timing_that_promises_much_is_made_sure_of(times: float, chosen: str) -> None:
+    """Timings of more than a second: two pairs take more than a tenth of 73 s of work."""
+    machine = Machine({("precision", "bf16"): times}, image_s=0.17, batch_size=8)
+    assert machine.search(Ahead(num_images=432)).precision == chosen
+
+
 def test_a_short_job_times_the_default_only() -> None:
     machine = Machine({("precision", "bf16"): 0.3})
     assert machine.search(Ahead(num_images=100)) == DEFAULT

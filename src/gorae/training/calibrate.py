@@ -26,6 +26,9 @@ SHARES = ((0.15, 4.0), (0.03, 10.0), (0.005, math.inf))
 # multiplies it (docs/log.md), and at 4 s for a minute of work it was never tried.
 PRECISION_SHARE = (0.1, 10.0)
 
+# Of what a first timing promises to save, what may be spent on making sure of it.
+PROMISE_SHARE = 0.5
+
 # Less work than this is done before anything is gained; and a few seconds of it leave no room
 # for timings that could be trusted.
 LEAST_WORK_S = 6.0
@@ -173,17 +176,17 @@ def calibrate(
                 continue
             # An allowance of its own, which the other stages took nothing of.
             until = end = max(until, clock() + COMPILE_SHARE * work_s)
-        # A first timing and the fewest pairs.
-        elif clock() + (1 + 2 * LEAST_PAIRS) * log.elapsed[best] > end:
+        elif clock() + log.elapsed[best] > end:
             is_complete = False
             continue
-        try:
-            first_s = log.time(candidate)
-        except RuntimeError as error:
-            failed[candidate] = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first_s = _first_timing(log, candidate, failed)
+        if first_s is None or (first_s > HOPELESS * cold_s and not candidate.compile):
             continue
-        if first_s > HOPELESS * cold_s and not candidate.compile:
-            continue
+        if not candidate.compile:
+            end = _pairs_until(log, best, first_s, end=end, limit_s=limit_s)
+            if clock() > end:
+                is_complete = False
+                continue
         price_s = log.elapsed[candidate] * ahead.num_compiles if candidate.compile else 0.0
         gain = _least_gain(log, best, candidate, until=end)
         saved_s = min(log.times[best]) * ahead.num_images * -math.expm1(-max(gain, 0.0))
@@ -193,6 +196,34 @@ def calibrate(
         best = default
     speeds = {setting: 1 / min(times) for setting, times in log.times.items()}
     return Calibration(best, speeds, failed, clock() - started, is_complete)
+
+
+def _first_timing(log: _Log, candidate: Setting, failed: dict[Setting, str]) -> float | None:
+    """Seconds per image; None, and the reason kept, where this cannot be computed here."""
+    try:
+        return log.time(candidate)
+    except RuntimeError as error:
+        failed[candidate] = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return None
+
+
+def _pairs_until(
+    log: _Log, best: Setting, first_s: float, *, end: float, limit_s: float
+) -> float:
+    """Until when pairs may be timed: ``end``, or later where a first timing promises much.
+
+    Args:
+        log: What was timed.
+        best: The setting to beat.
+        first_s: The candidate's first seconds per image.
+        end: Until when the search may go on anyway.
+        limit_s: Seconds of the work with ``best``.
+    """
+    pairs_s = 2 * LEAST_PAIRS * log.elapsed[best]
+    promised_s = limit_s * (1 - first_s / min(log.times[best]))
+    if log.clock() + pairs_s <= end:
+        return end
+    return log.clock() + pairs_s if pairs_s <= PROMISE_SHARE * promised_s else -math.inf
 
 
 def allowed_s(work_s: float) -> float:
