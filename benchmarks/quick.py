@@ -37,7 +37,7 @@ def main() -> None:
     weights = shared / "weights" / "mobilenetv2_100.safetensors"
     with tempfile.TemporaryDirectory() as scratch:
         folder = copied(shared / "data" / "cats-and-dogs", Path(scratch) / "cats-and-dogs")
-        command = [str(GORAE), "run", str(folder), "--preset", "quick", "--json"]
+        command = [str(GORAE), "run", str(folder), "--preset", "quick", "--no-eda", "--json"]
         for setting in (
             "model.name=mobilenetv2_100",
             f"model.weights={weights}",
