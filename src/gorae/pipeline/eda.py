@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gorae.config import Recipe
 from gorae.data.sources import META_PREFIX
+from gorae.eda.colours import rgb_constants
 from gorae.eda.distributions import class_balance, metadata_distributions
 from gorae.eda.metadata import CleanTable, clean_metadata
 from gorae.eda.problem import propose_problem
@@ -65,7 +66,7 @@ from gorae.report.eda_page import (
 )
 from gorae.report.eda_write import write_eda
 from gorae.report.page import Remedy
-from gorae.workspace import Workspace, read_predictions
+from gorae.workspace import read_predictions
 
 # Sections whose findings may make a score lie; the others are told on the page.
 GRAVE = frozenset(("integrity", "classes", "duplicates", "leaks", "shift", "suspects"))
@@ -283,8 +284,6 @@ def _facts(look: Look, seen: Seen, clean: CleanTable) -> Facts:
 
 
 def _constants(seen: Seen) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    from gorae.eda.colours import rgb_constants
-
     mean, std = rgb_constants(seen.colours)
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
@@ -348,7 +347,7 @@ def _write(
     problem: ProblemSummary,
     on_event: OnEvent,
 ) -> EdaResult:
-    target = Workspace(look.context.workspace.folder).eda
+    target = look.context.workspace.eda
     on_event(Event("stage", "eda", "drawing the page"))
     labels = duplicates = None
     if judged is not None and judged.table["is_flagged"].any():
