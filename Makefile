@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: install demo test test-long check format bench ablation lock docs
+.PHONY: install demo test test-long check format bench ablation systems lock docs
 
 install: .venv/.installed
 
@@ -17,8 +17,9 @@ install: .venv/.installed
 demo: install
 	$(BIN)/gorae demo
 
+# Files are shared out to processes; the fixtures of a file are made once.
 test: install
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-long: install
 	$(BIN)/python -m pytest -m long
@@ -39,6 +40,10 @@ bench: install
 # Trains for about an hour; goes on where it was stopped.
 ablation: install
 	$(BIN)/python benchmarks/ablation.py
+
+# The source systems by one command each; goes on where it was stopped.
+systems: install
+	$(BIN)/python benchmarks/systems.py
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

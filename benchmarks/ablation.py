@@ -9,46 +9,41 @@ the same command goes on where it was stopped: ``make ablation``.
 import argparse
 import json
 import os
-import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from common import ROOT, copied, shared_folder
-from gorae.config import resolve_recipe
+from experiments import (
+    NETWORK,
+    STEADY,
+    hidden_score,
+    imagenet_weights,
+    keep_result,
+    oof_score,
+    read_results,
+    spread,
+    trained,
+)
 from gorae.data.tables import encode_targets
 from gorae.ensemble import soft_vote
 from gorae.metrics import evaluate
 from gorae.pipeline.context import Context, open_context
-from gorae.pipeline.ensemble import ensemble
-from gorae.pipeline.init import init
-from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.scores import competition_metric
-from gorae.pipeline.split import split
-from gorae.pipeline.train import train
 from gorae.predictions import Predictions
-from gorae.workspace import RunFolder, Workspace, read_predictions
+from gorae.workspace import RunFolder, read_predictions
 
 WORK = ROOT / ".bench" / "ablation"
 PAGE = ROOT / "docs" / "ablation.md"
 RESULTS = WORK / "results.jsonl"
 
-ID_COLUMNS = {"cats-and-dogs": "id", "chest-xray": "image", "sign-digits": "image"}
-
 BASE = (
-    "model.name=mobilenetv2_100",
-    'model.kwargs={pad_type="same"}',
+    *NETWORK,
+    *STEADY,
     "pixels.input_size=128",
     "split.kind=holdout",
     "train.epochs=4",
-    "train.precision=bf16",
-    "train.channels_last=true",
-    "train.compile=false",
-    "predict.compile=false",
-    "train.workers=0",
-    'predict.views=["identity"]',
 )
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -75,48 +70,15 @@ VOTES: dict[str, tuple[int, tuple[str, ...]]] = {
 VOTING = (f"predict.views={json.dumps(VIEWS)}", "predict.use_checkpoints=2")
 
 
-def train_once(folder: Path, weights: Path, changes: Sequence[str], seed: int) -> RunFolder:
+def train_once(folder: Path, changes: Sequence[str], seed: int) -> RunFolder:
     """One training; found again where it was finished before."""
-    given = {change.split("=")[0] for change in changes}
-    kept = [setting for setting in BASE if setting.split("=")[0] not in given]
-    overrides = [*kept, f"model.weights={weights}", "train.keep_checkpoints=2", *changes]
-    recipe = resolve_recipe(preset="standard", overrides=[*overrides, f"seed={seed}"])
-    if not Workspace(folder).competition_file.exists():
-        init(folder)
-    preprocess(folder, recipe=recipe)
-    split(folder, recipe=recipe)
-    run = train(folder, recipe=recipe).run
-    ensemble(folder, run=run.run_id)
-    return run
-
-
-def hidden_score(context: Context, name: str, predicted: Predictions) -> float:
-    """The score on the kept-back labels."""
-    solution = pd.read_csv(
-        shared_folder() / "data" / f"{name}.solution.csv", dtype=str, keep_default_na=False
-    )
-    id_column = ID_COLUMNS[name]
-    label_column = next(c for c in solution if c not in (id_column, "Usage"))
-    labels = solution.set_index(id_column)[label_column].loc[list(predicted.ids)]
-    form, classes = context.competition.submission, context.tables.classes
-    assert form is not None
-    if form.kind == "probability":
-        # A column of 0 and 1 stands for its class and all others.
-        yes = form.class_of(form.columns[0])
-        no = next(name for name in classes if name != yes)
-        labels = labels.map({"1": yes, "0": no})
-    else:
-        class_of = {written: name for name, written in form.written.items()}
-        labels = labels.map(lambda text: class_of.get(text, text))
-    truth = encode_targets(labels, classes=classes, task=context.competition.task)
-    return evaluate(competition_metric(context), truth, predicted.values)
+    common = (*BASE, imagenet_weights(), "train.keep_checkpoints=2")
+    return trained(folder, [*common, *changes, f"seed={seed}"])
 
 
 def scores_of_run(context: Context, name: str, run: RunFolder) -> tuple[float, float]:
     """Validation and kept-back score of a run."""
-    record = run.read_result()
-    assert record is not None
-    return record["score"], hidden_score(context, name, read_predictions(run.test))
+    return oof_score(run), hidden_score(context, name, read_predictions(run.test))
 
 
 def votes_of_run(
@@ -151,44 +113,33 @@ def votes_of_run(
         yield vote, (score, hidden_score(context, name, test))
 
 
-def read_results() -> list[dict[str, object]]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
-
-
-def keep_result(line: dict[str, object]) -> None:
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(line) + "\n")
-
-
 def run_all(name: str, seeds: Sequence[int]) -> None:
     """Train what is not trained yet of one set of pictures."""
-    shared = shared_folder()
-    folder, weights = WORK / name, shared / "weights" / "mobilenetv2_100.safetensors"
+    folder = WORK / name
     if not folder.exists():
-        copied(shared / "data" / name, folder)
-    done = {(line["data"], line["variant"], line["seed"]) for line in read_results()}
+        copied(shared_folder() / "data" / name, folder)
+    done = {(line["data"], line["variant"], line["seed"]) for line in read_results(RESULTS)}
     for seed in seeds:
         for variant, changes in {**VARIANTS, "votes": VOTING}.items():
             if (name, variant, seed) in done:
                 continue
-            run = train_once(folder, weights, changes, seed)
+            run = train_once(folder, changes, seed)
             context = open_context(folder)
             common = {"data": name, "seed": seed, "metric": competition_metric(context).name}
             if variant == "votes":
                 for vote, (valid, hidden) in votes_of_run(context, name, run):
-                    keep_result({**common, "variant": vote, "valid": valid, "hidden": hidden})
+                    keep_result(
+                        RESULTS, {**common, "variant": vote, "valid": valid, "hidden": hidden}
+                    )
             valid, hidden = scores_of_run(context, name, run)
-            keep_result({**common, "variant": variant, "valid": valid, "hidden": hidden})
-            print(f"{name}, seed {seed}, {variant}: {valid:.4f}, kept back {hidden:.4f}")
-            sys.stdout.flush()
+            keep_result(
+                RESULTS, {**common, "variant": variant, "valid": valid, "hidden": hidden}
+            )
 
 
 def page() -> str:
     """docs/ablation.md from what was trained."""
-    frame = pd.DataFrame(read_results())
+    frame = pd.DataFrame(read_results(RESULTS))
     lines = [
         "# What single settings are worth",
         "",
@@ -212,15 +163,10 @@ def page() -> str:
             rows = part[part["variant"] == variant]
             if rows.empty:
                 continue
-            cells = [_spread(rows[column].tolist()) for column in ("valid", "hidden")]
+            cells = [spread(rows[column].tolist()) for column in ("valid", "hidden")]
             lines.append(f"| {variant} | {cells[0]} | {cells[1]} |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _spread(scores: Sequence[float]) -> str:
-    mean = statistics.mean(scores)
-    return f"{mean:.4f} ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else f"{mean:.4f}"
 
 
 def main() -> None:

@@ -231,6 +231,7 @@ def options_page() -> str:
         "loss": "Losses (`loss.kind`)",
         "head": "Heads (`model.head`)",
         "neck": "Necks of the head `cosine` (`model.neck`)",
+        "metadata": "Networks on metadata (`model.metadata`)",
         "optimizer": "Optimisers (`train.optimizer`)",
         "schedule": "Schedules (`train.schedule`)",
         "policy": "Augmentation policies (`augment.policy`)",

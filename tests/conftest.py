@@ -19,7 +19,7 @@ for number, usual in (
         signal.signal(number, usual)
 
 # Two cores are shared by everything that runs here; more threads only add noise.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ def test_dict_keys_are_the_literals_of_the_settings() -> None:
     from gorae.ensemble import VOTE_NAMES
     from gorae.models.head import HEADS
     from gorae.models.margin import NECKS
+    from gorae.models.metadata_net import METADATA_SHAPES
     from gorae.models.plan import Outputs
     from gorae.pipeline.train import TRAINERS
     from gorae.training.optim import OptimizerName
@@ -72,6 +73,7 @@ def test_dict_keys_are_the_literals_of_the_settings() -> None:
     # A loss brings the other.
     assert names(ModelSettings, "head") == set(HEADS) - {"coral"}
     assert names(ModelSettings, "neck") == set(NECKS)
+    assert names(ModelSettings, "metadata") == {"none", *METADATA_SHAPES}
     assert names(ModelSettings, "outputs") == set(get_args(Outputs))
     assert names(AugmentSettings, "policy") == set(POLICIES)
     assert names(LossSettings, "kind") == {"auto", *LOSS_KINDS}
@@ -87,10 +89,11 @@ def test_every_option_names_its_source_and_a_test_that_is_there() -> None:
     wanted = {
         "head": get_args(ModelSettings.model_fields["head"].annotation),
         "neck": get_args(ModelSettings.model_fields["neck"].annotation),
+        "metadata": get_args(ModelSettings.model_fields["metadata"].annotation),
         "optimizer": get_args(TrainSettings.model_fields["optimizer"].annotation),
         "schedule": get_args(TrainSettings.model_fields["schedule"].annotation),
         "policy": get_args(AugmentSettings.model_fields["policy"].annotation),
-        "mixing": ("mixup", "cutmix", "half_cutmix"),
+        "mixing": ("mixup", "cutmix", "half_cutmix", "box_mix"),
         "family": tuple(VIEW_FAMILIES),
         "vote": get_args(PredictSettings.model_fields["vote"].annotation),
         "loss": (),

@@ -321,6 +321,17 @@ def test_compiled_networks_agree_with_plain_ones_for_every_checkpoint(
     assert not np.allclose(compiled["epoch-1"]["hflip"], compiled["epoch-2"]["hflip"])
 
 
+def test_a_pass_in_bf16_leaves_the_weights_of_the_network_as_they_are() -> None:
+    # Without norms nothing is folded, and what is not folded is not copied by that.
+    network = build_model("lenet5", num_outputs=3, kwargs={}, seed=0, folder=Path())
+    before = {name: weights.clone() for name, weights in network.state_dict().items()}
+    arithmetic = Arithmetic(precision="bf16")
+    build_forward(network, SPEC, execution=Execution(arithmetic=arithmetic))
+    for name, weights in network.state_dict().items():
+        assert torch.equal(weights, before[name])
+        assert weights.dtype == before[name].dtype
+
+
 def test_compiling_freezes_the_weights_in() -> None:
     network = build_model("lenet5", num_outputs=3, kwargs={}, seed=0, folder=Path())
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)

@@ -11,7 +11,10 @@ from gorae.augment.plan import (
 from gorae.config.training import AugmentSettings
 from gorae.errors import ConfigError
 
-MIXING = {"mixup", "cutmix", "half_cutmix", "rare_classes", "mix_share"}
+MIXING = {
+    *("mixup", "cutmix", "half_cutmix", "rare_classes", "mix_share"),
+    *("flip_identities", "box_mix"),
+}
 
 
 def test_settings_and_plan_have_the_same_fields_and_policies() -> None:

@@ -32,9 +32,10 @@ COMMANDS = {name: top for name, top in TOP.items() if name not in GROUPS} | {
 
 def test_every_command_of_the_design_is_there() -> None:
     assert set(COMMANDS) == {
-        "init", "run", "demo", "eda", "bench feed", "preprocess",
-        "split", "train", "predict", "ensemble",
-        "submit", "check", "board", "model", "augment", "clean", "doctor",
+        "init", "run", "demo", "eda", "bench feed", "detect", "preprocess",
+        "split", "train", "predict", "pseudo", "ensemble",
+        "submit", "check", "board", "compare", "recipes", "model", "autoencoder", "augment",
+        "clean", "doctor", "mask train", "mask submit_singular", "mask submit_ensemble",
     }  # fmt: skip
 
 

@@ -203,3 +203,12 @@ def test_missing_images_are_all_named() -> None:
     with pytest.raises(DataError, match=r"2 of 5 images are not in the prepared store") as info:
         ImageDataset(store, [*hashes, *absent], partial(eval_transform, spec=SPEC))
     assert all(name in str(info.value) for name in absent)
+
+
+def test_the_same_dataset_of_other_images_changes_them_alike() -> None:
+    dataset = train_dataset(4)
+    turned = dataset.of([*dataset.hashes[::-1], dataset.hashes[0]])
+    assert len(turned) == 5
+    assert turned.hashes == [*dataset.hashes[::-1], dataset.hashes[0]]
+    assert torch.equal(turned.of(dataset.hashes)[3, 2][0], dataset[3, 2][0])
+    assert dataset.of(dataset.hashes).fingerprint() == dataset.fingerprint()

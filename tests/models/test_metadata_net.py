@@ -1,6 +1,7 @@
 """Networks on metadata beside the image."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from gorae.models.build import build_model
 from gorae.models.metadata_net import (
     METADATA_SHAPES,
     MetadataHead,
     MetadataInput,
     MetadataScale,
+    fit_metadata,
     fit_metadata_scale,
 )
+from gorae.models.plan import MetadataFeature, MetadataPlan, Parts
 
 NAN = float("nan")
 
@@ -153,3 +157,29 @@ def test_metadata_change_the_outputs_and_bf16_only_rounds_them() -> None:
         torch.testing.assert_close(
             head(features, metadata).float(), outputs, atol=0.1, rtol=0.05
         )
+
+
+def test_a_network_of_a_plan_has_its_widths_and_needs_no_metadata() -> None:
+    columns = tuple(MetadataFeature(name, "number") for name in ("a", "b", "c"))
+    plan = MetadataPlan("isic2020", columns, (16, 8))
+    model = build_model(
+        "lenet5", num_outputs=4, kwargs={}, seed=0, folder=Path(), parts=Parts(metadata=plan)
+    ).eval()
+    assert model.num_metadata == 3
+    assert isinstance(model.head, MetadataHead)
+    assert [
+        each.out_features for each in model.head.metadata if isinstance(each, nn.Linear)
+    ] == [
+        16,
+        8,
+    ]
+    images = torch.randn(2, 3, 32, 32)
+    nothing = torch.full((2, 3), NAN)
+    assert torch.equal(model(images), model(images, nothing))
+    assert not torch.equal(model(images), model(images, torch.ones(2, 3)))
+
+
+def test_fitting_leaves_plain_networks_alone() -> None:
+    plain = build_model("lenet5", num_outputs=2, kwargs={}, seed=0, folder=Path())
+    fit_metadata(plain, None)
+    assert plain.num_metadata == 0

@@ -12,6 +12,7 @@ from gorae.config import resolve_recipe
 from gorae.errors import ConfigError
 from gorae.models import build_model, write_weights
 from gorae.pipeline.check import check
+from gorae.pipeline.eda import eda
 from gorae.pipeline.init import init
 from gorae.pipeline.predict import load_run
 from gorae.pipeline.preprocess import preprocess
@@ -74,6 +75,13 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state |= {f"head.fc.{name}": value for name, value in model.head.state_dict().items()}
     write_weights(folder / "nine.safetensors", state)
     return folder
+
+
+def test_what_a_label_is_made_of_is_no_leak(people: Path) -> None:
+    found = eda(people, recipe=resolve_recipe(overrides=["model.weights=none", *BASE[:1]]))
+    tested = {line["column"] for line in found.record["leaks"]}
+    assert "meta.race" in tested
+    assert not tested & {"meta.age", "meta.gender", "name_length", "name_letters", "extension"}
 
 
 def run_recipe(folder: Path, text: str, *overrides: str) -> Any:

@@ -138,6 +138,17 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "train.precision": ("train.precision=bf16",),
     "predict.views": ('predict.views=["identity"]',),
     "predict.use_checkpoints": ("predict.use_checkpoints=2",),
+    "augment.flip_identities": ("augment.flip_identities=true", "augment.hflip=0"),
+    "augment.box_mix": (
+        'augment.box_mix=[{boxes="whole", share=0.5}]',
+        'preprocess=[{step="crop_box", annotations="boxes.csv", image_column="id", '
+        'box_columns=["box"], box_format="xyxy"}]',
+    ),
+    "predict.retrieval_share": ("predict.retrieval_share=0.5",),
+    "predict.retrieval_neighbours": (
+        "predict.retrieval_share=0.5",
+        "predict.retrieval_neighbours=1",
+    ),
 }
 
 # What a setting is compared with where it cannot be left out.
@@ -160,6 +171,18 @@ ELSEWHERE = {
     "model.features": "tests/pipeline/test_composed.py",
     "loss.part_weights": "tests/pipeline/test_composed.py",
     "model.layer": "tests/models/test_network.py",
+    "model.metadata": "tests/pipeline/test_metadata.py",
+    "model.metadata_columns": "tests/pipeline/test_metadata.py",
+    "model.metadata_widths": "tests/models/test_metadata_net.py",
+    "target.column": "tests/pipeline/test_finer_target.py",
+    "target.merge": "tests/pipeline/test_finer_target.py",
+    "model.encoder": "tests/pipeline/test_autoencoder.py",
+    "autoencoder.channels": "tests/pipeline/test_autoencoder.py",
+    "autoencoder.epochs": "tests/pipeline/test_autoencoder.py",
+    "autoencoder.batch_size": "tests/pipeline/test_autoencoder.py",
+    "autoencoder.lr": "tests/pipeline/test_autoencoder.py",
+    "autoencoder.valid_share": "tests/pipeline/test_autoencoder.py",
+    "autoencoder.uses_test": "tests/pipeline/test_autoencoder.py",
     "head.kind": "tests/heads/test_heads.py",
     "head.strengths": "tests/heads/test_heads.py",
     "head.hidden": "tests/heads/test_heads.py",
@@ -175,6 +198,17 @@ ELSEWHERE = {
     "tabular.min_leaf_rows": "tests/pipeline/test_tabular.py",
     "tabular.row_share": "tests/pipeline/test_tabular.py",
     "tabular.column_share": "tests/pipeline/test_tabular.py",
+    "train.start": "tests/pipeline/test_start.py",
+    "pseudo.labels": "tests/pipeline/test_pseudo.py",
+    "pseudo.kind": "tests/pipeline/test_pseudo.py",
+    "pseudo.threshold": "tests/pipeline/test_pseudo.py",
+    "pseudo.per_class": "tests/pipeline/test_pseudo.py",
+    "pseudo.fill": "tests/pipeline/test_pseudo.py",
+    "pseudo.weight": "tests/pipeline/test_pseudo.py",
+    "pseudo.only": "tests/pipeline/test_pseudo.py",
+    "target.part": "tests/pipeline/test_mask.py",
+    "target.part_as": "tests/pipeline/test_mask.py",
+    "train.part_thresholds": "tests/pipeline/test_mask.py",
     "train.channels_last": "tests/training/test_calibrate.py",
     "train.compile": "tests/training/test_calibrate.py",
     "train.threads": "tests/training/test_calibrate.py",
@@ -183,7 +217,24 @@ ELSEWHERE = {
     "train.checkpoint_gradients": "tests/models/test_network.py",
     "train.devices": "tests/pipeline/test_calibration.py",
     "train.tensorboard": "tests/pipeline/test_curves.py",
+    "detect.image_column": "tests/pipeline/test_detect.py",
+    "detect.box_columns": "tests/pipeline/test_detect.py",
+    "detect.box_format": "tests/pipeline/test_detect.py",
+    "detect.model": "tests/pipeline/test_detect.py",
+    "detect.weights": "tests/pipeline/test_detect.py",
+    "detect.kwargs": "tests/pipeline/test_detect.py",
+    "detect.size": "tests/pipeline/test_detect.py",
+    "detect.epochs": "tests/pipeline/test_detect.py",
+    "detect.batch_size": "tests/pipeline/test_detect.py",
+    "detect.lr": "tests/pipeline/test_detect.py",
+    "detect.hflip": "tests/pipeline/test_detect.py",
+    "detect.zoom": "tests/pipeline/test_detect.py",
+    "detect.confidence": "tests/pipeline/test_detect.py",
+    "detect.area_min": "tests/pipeline/test_detect.py",
+    "detect.keep_table": "tests/pipeline/test_detect.py",
     "predict.vote": "tests/pipeline/test_ensemble.py",
+    "predict.unknown": "tests/pipeline/test_individuals.py",
+    "split.unknown_share": "tests/pipeline/test_individuals.py",
     "predict.batch_size": "tests/test_inference.py",
     "predict.compile": "tests/test_inference.py",
 }
@@ -207,6 +258,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.write_text("\n".join([f"{header},weight", *weighted]) + "\n", "utf-8")
     (folder / "hook.py").write_text("def darken(x, y, step): return x - 0.5, y\n")
     init(folder)
+    names = [line.partition(",")[0] for line in lines] + ["t0", "t1"]
+    boxes = [f"{name},4 4 30 30" for name in names]
+    (folder / "boxes.csv").write_text("\n".join(["id,box", *boxes]) + "\n", "utf-8")
     return folder
 
 

@@ -35,7 +35,7 @@ def test_every_metric_has_a_name_and_an_unknown_one_keeps_its_own() -> None:
 
 def test_every_text_is_used() -> None:
     folder = Path(texts.__file__).parent
-    sources = [*folder.glob("*.py"), folder / "report.html"]
+    sources = [*folder.glob("*.py"), folder / "_page.html", folder / "report.html"]
     code = "\n".join(path.read_text("utf-8") for path in sources if path.name != "texts.py")
     charts = ("chart.", "axis.train", "axis.valid")
     families = (*charts, "task.", "part.", "verdict.", "fit.", "compared.", "computed.")

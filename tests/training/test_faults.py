@@ -29,7 +29,7 @@ class Deadly(TrainDataset):
     """Reading the image at ``index`` ends every process but the one that made this."""
 
     @classmethod
-    def of(cls, data: FoldData, index: int) -> FoldData:
+    def over(cls, data: FoldData, index: int) -> FoldData:
         """``data`` with such an image."""
         deadly = cls.__new__(cls)
         deadly.__dict__.update(data.train.__dict__)
@@ -63,7 +63,7 @@ def test_t8_a_deadly_image_is_left_out_of_the_same_training_with_any_workers(
     tmp_path: Path, fit: Fit, fold: Fold
 ) -> None:
     """Found by one worker or by two; before a stop, or again behind it."""
-    data = Deadly.of(fold(num_train=120), 77)
+    data = Deadly.over(fold(num_train=120), 77)
     settings: dict[str, Any] = {"data": data, "epochs": 2, "batch_size": 16}
     for workers in (1, 2):
         folder = tmp_path / f"workers-{workers}"
@@ -86,7 +86,7 @@ def test_t8_too_many_deadly_images_end_the_training_by_name(
     tmp_path: Path, fit: Fit, fold: Fold
 ) -> None:
     with pytest.raises(DataError, match=r"(?s)1 pictures end the process.*사진-7\.jpg"):
-        fit(tmp_path, data=Deadly.of(fold(), 7), control=Control(workers=1))
+        fit(tmp_path, data=Deadly.over(fold(), 7), control=Control(workers=1))
 
 
 @pytest.mark.parametrize("workers", [0, 2, 4])

@@ -5,10 +5,16 @@ from typing import Annotated
 import typer
 
 from gorae.cli.ahead import augment
+from gorae.cli.autoencoder import autoencoder
 from gorae.cli.bench import bench
+from gorae.cli.compare import compare
+from gorae.cli.detect import detect
 from gorae.cli.eda import eda
 from gorae.cli.job import demo, init, run
 from gorae.cli.look import model
+from gorae.cli.mask import mask
+from gorae.cli.pseudo import pseudo
+from gorae.cli.recipes import recipes
 from gorae.cli.steps import check, ensemble, predict, preprocess, split, submit, train
 from gorae.cli.tidy import board, clean, doctor
 
@@ -53,15 +59,20 @@ for command in (
     demo,
     init,
     eda,
+    detect,
     preprocess,
     split,
     train,
     predict,
+    pseudo,
     ensemble,
     submit,
     check,
     board,
+    compare,
+    recipes,
     model,
+    autoencoder,
     augment,
     clean,
     doctor,
@@ -69,3 +80,4 @@ for command in (
     app.command()(command)
 
 app.add_typer(bench, name="bench")
+app.add_typer(mask, name="mask")

@@ -47,7 +47,7 @@ def eda(
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at the data, and find what in them would make a score lie."""
+    """Look at the data and find what would make a score lie."""
     target = place(folder, folder_option)
 
     def step(screen: Screen) -> "EdaResult":

@@ -1,5 +1,6 @@
 """Commands ``run``, ``demo`` and ``init``: from a folder to a submission."""
 
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gorae.pipeline.demo import DemoResult
     from gorae.pipeline.init import InitResult
     from gorae.pipeline.run import RunResult
+
+# As in gorae.pipeline.demo, which takes long to import.
+DEMOS = ("digits", "melanoma", "cats", "mask", "whales")
 
 
 def run(
@@ -79,19 +83,47 @@ def run(
 
 def demo(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder that is made for the digits.")] = Path(
-        "demo"
-    ),
+    system: Annotated[
+        str | None,
+        typer.Argument(
+            help="What is shown: digits, melanoma, cats, mask or whales; absent: digits."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder that is made for it; absent: demo, or demo-SYSTEM."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do the main job on real handwritten digits, and score it."""
+    """Do the main job on handwritten digits, laid out as a system."""
+    chosen, target = demo_place(system, folder)
 
     def step(screen: Screen) -> "DemoResult":
         from gorae.pipeline.demo import demo as step_demo
 
-        return step_demo(folder, on_event=screen.on_event, stopping=screen.stopping)
+        return step_demo(
+            target, system=chosen, on_event=screen.on_event, stopping=screen.stopping
+        )
 
-    perform(step, folder=folder, as_json=as_json, is_debug=context.obj, draw=show.show_demo)
+    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=show.show_demo)
+
+
+def demo_place(system: str | None, folder: Path | None) -> tuple[str, Path]:
+    """Which demo is meant, and where: ``gorae demo FOLDER`` shows the digits.
+
+    Raises:
+        typer.BadParameter: There is no such demo.
+    """
+    if system is None or system in DEMOS:
+        chosen = system or DEMOS[0]
+        return chosen, folder or Path("demo" if chosen == DEMOS[0] else f"demo-{chosen}")
+    # A folder, unless there are two names, or it is the slip of a finger.
+    if folder is not None or get_close_matches(system, DEMOS, cutoff=0.7):
+        raise typer.BadParameter(
+            f"There is no demo {system!r}. Demos: {', '.join(DEMOS)}. For the digits in a "
+            f"folder of that name: gorae demo ./{system}"
+        )
+    return DEMOS[0], Path(system)
 
 
 def init(
@@ -108,7 +140,7 @@ def init(
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recognise the layout of the folder and write competition.toml."""
+    """Recognise the layout and write competition.toml."""
     target = place(folder, folder_option)
 
     def step(screen: Screen) -> "InitResult":

@@ -51,8 +51,9 @@ def model(
         list[str] | None,
         typer.Option(
             "--set",
-            metavar="model.kwargs.NAME=VALUE",
-            help="Build it with this argument, such as model.kwargs.pad_type=same.",
+            metavar="NAME=VALUE",
+            help="Build it with an argument (model.kwargs.pad_type=same) or behind an encoder "
+            "(model.encoder=newest).",
         ),
     ] = None,
     folder_option: FolderOption = None,
@@ -61,19 +62,22 @@ def model(
     """Show the layers, parameters, input and weights of a network."""
     target = folder_option or Path()
     changes = tuple(overrides or ())
-    others = [each for each in changes if not each.startswith("model.kwargs")]
+    allowed = ("model.kwargs", "model.encoder")
+    others = [each for each in changes if not each.startswith(allowed)]
     if others:
         raise typer.BadParameter(
             f"--set {others[0]} says nothing about how a network is built; here it takes "
-            "model.kwargs.NAME=VALUE."
+            "model.kwargs.NAME=VALUE and model.encoder=VALUE."
         )
 
     def step(screen: Screen) -> "ModelDescription":
         from gorae.config import resolve_recipe
         from gorae.pipeline.model import describe_model
 
-        kwargs = resolve_recipe(overrides=changes).model.kwargs
-        return describe_model(target, name=name, kwargs=kwargs, size=size)
+        settings = resolve_recipe(overrides=changes).model
+        return describe_model(
+            target, name=name, kwargs=settings.kwargs, size=size, encoder=settings.encoder
+        )
 
     draw = partial(show_model, depth=None if layers else depth, changes=changes)
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
@@ -139,6 +143,7 @@ def _pixel_lines(result: "ModelDescription") -> Iterator[str]:
         "std": "std " + " ".join(f"{value:g}" for value in spec.std),
     }
     told = {"recipe": "--size", "timm": "timm", "default": "usual values"}
+    told["encoder"] = "the encoder"
     for source in dict.fromkeys(spec.sources[field] for field in values):
         parts = [text for field, text in values.items() if spec.sources[field] == source]
         yield f"{', '.join(parts)} ({told[source]})"

@@ -37,7 +37,10 @@ PresetOption = Annotated[
     typer.Option("--preset", help="Start from a preset: quick, standard or best."),
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", help="Start from a recipe file (TOML).")
+    Path | None,
+    typer.Option(
+        "--recipe", help="Start from a recipe: a TOML file, or a name of `gorae recipes`."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -118,15 +118,15 @@ def _folds(scores: Sequence[float | None]) -> Row:
 
 
 def show_demo(console: Console, result: "DemoResult") -> None:
-    """The run on the digits beside its score on the part that was kept back."""
+    """The run on a demo's set beside its score on the part that was kept back."""
     rows = _run_rows(result.run)
     hidden = Text.assemble(
         (score(result.hidden_score), "bold green"),
-        f"  on {result.num_hidden} digits whose labels were in no file",
+        f"  on {result.num_hidden} {result.things} whose labels were in no file",
     )
     console.print()
     console.print(
-        facts("handwritten digits", [rows[0], ("hidden part", hidden), *rows[1:]]),
+        facts(result.title, [rows[0], ("hidden part", hidden), *rows[1:]]),
         soft_wrap=True,
     )
     show_warnings(console, result.run.warnings)

@@ -152,6 +152,10 @@ def predict(
         Path | None,
         typer.Option("--output", help="Write this CSV file instead."),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="Read metadata here, for a run that looks at it."),
+    ] = None,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -162,7 +166,12 @@ def predict(
         from gorae.pipeline.predict import predict as step_predict
 
         return step_predict(
-            target, run=run, images=images, output=output, on_event=screen.on_event
+            target,
+            run=run,
+            images=images,
+            output=output,
+            table=table,
+            on_event=screen.on_event,
         )
 
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=show.show_predict)
@@ -219,6 +228,13 @@ def ensemble(
             "write a submission of each.",
         ),
     ] = False,
+    composes: Annotated[
+        bool,
+        typer.Option(
+            "--compose",
+            help="Make classes of one run for each part of the label ([target] part).",
+        ),
+    ] = False,
     folder_option: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -226,9 +242,14 @@ def ensemble(
     target = place(None, folder_option)
     named = runs or []
     if all_votes:
-        if len(named) > 1 or vote or weights or select or name:
+        if len(named) > 1 or vote or weights or select or name or composes:
             raise typer.BadParameter("--all-votes takes one run and no other choice.")
         _all_votes(context, target, named[0] if named else None, as_json=as_json)
+        return
+    if composes:
+        if vote or weights or select:
+            raise typer.BadParameter("--compose takes a run of each part and no vote.")
+        _compose(context, target, named, name, as_json=as_json)
         return
     is_new = len(named) > 1 or vote is not None or any((weights, select, name))
 
@@ -260,6 +281,18 @@ def _all_votes(context: typer.Context, target: Path, run: str | None, *, as_json
         return all_votes(target, run=run, on_event=screen.on_event)
 
     draw = partial(show.show_votes, folder=target)
+    perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
+
+
+def _compose(
+    context: typer.Context, target: Path, runs: list[str], name: str | None, *, as_json: bool
+) -> None:
+    def step(screen: Screen) -> "EnsembleResult":
+        from gorae.pipeline.compose import compose_runs
+
+        return compose_runs(target, runs=runs, name=name, on_event=screen.on_event)
+
+    draw = partial(show.show_ensemble, folder=target)
     perform(step, folder=target, as_json=as_json, is_debug=context.obj, draw=draw)
 
 

@@ -3,10 +3,27 @@
 from collections.abc import Callable, Iterable
 
 from gorae.augment.plan import idle_fields, resolve_augment
+from gorae.config.beside import (
+    finer_conflicts,
+    metadata_conflicts,
+    why_dead_column,
+    why_dead_dropout,
+    why_dead_merge,
+    why_dead_metadata,
+    why_dead_metadata_form,
+)
+from gorae.config.box_mix import box_mix_conflicts
+from gorae.config.individuals import (
+    individual_conflicts,
+    why_dead_neighbours,
+    why_dead_retrieval,
+    why_dead_unknown_share,
+)
+from gorae.config.pseudo_effects import pseudo_conflicts
 from gorae.config.recipe import Recipe
 from gorae.data.sources import Task
 from gorae.errors import ConfigError
-from gorae.models.plan import HEADS_WITH_DROPOUT, is_user_class
+from gorae.models.plan import CENTRE, HEADS_WITH_DROPOUT, is_user_class
 from gorae.training.outputs import LOSS_KINDS, resolve_loss
 from gorae.training.schedules import SchedulePlan, used_fields
 
@@ -23,7 +40,10 @@ _OF_EVERY_USE = {
 
 MARGINS = ("margin", "margin_range", "margin_power")
 
-MIXING = ("mixup", "cutmix", "half_cutmix", "rare_classes", "mix_share")
+MIXING = (
+    *("mixup", "cutmix", "half_cutmix", "rare_classes", "mix_share"),
+    *("flip_identities", "box_mix"),
+)
 
 
 def dead_settings(recipe: Recipe, given: Iterable[str]) -> list[str]:
@@ -39,7 +59,10 @@ def dead_settings(recipe: Recipe, given: Iterable[str]) -> list[str]:
 def conflicts(recipe: Recipe) -> list[str]:
     """One line for each pair of settings that cannot both be had."""
     train = recipe.train
-    lines: list[str] = []
+    lines: list[str] = individual_conflicts(recipe)
+    lines += _part_conflicts(recipe)
+    lines += [*metadata_conflicts(recipe), *finer_conflicts(recipe)]
+    lines += [*pseudo_conflicts(recipe), *box_mix_conflicts(recipe)]
     if recipe.model.use != "finetune":
         return lines
     if train.swa_epochs >= train.epochs:
@@ -63,6 +86,8 @@ def conflicts(recipe: Recipe) -> list[str]:
             "train.freeze, train.unfreeze_every and train.fixres_epochs need a head that is "
             "told from the backbone, which a class of your own does not have"
         )
+    if train.freeze == "encoder" and recipe.model.encoder is None:
+        lines.append('train.freeze = "encoder" needs the encoder that model.encoder names')
     if recipe.model.features == "logits" and recipe.model.weights == "none":
         lines.append(
             'model.features = "logits" are those of the classifier that weights bring, and '
@@ -79,6 +104,26 @@ def conflicts(recipe: Recipe) -> list[str]:
     if recipe.loss.kind != "auto":
         lines += _head_problems(recipe, recipe.loss.kind)
     return lines
+
+
+def _part_conflicts(recipe: Recipe) -> list[str]:
+    """One line for each setting that asks for another label than the target says."""
+    if recipe.target.part is None:
+        is_twice = bool(recipe.train.part_thresholds) and recipe.target.column is not None
+        text = "train.part_thresholds and target.column both change what is learned: choose one"
+        return [text] if is_twice else []
+    of_all = {
+        f'model.outputs = "{recipe.model.outputs}"': recipe.model.outputs != "classes",
+        'model.head = "thanet"': recipe.model.head == "thanet",
+        'predict.vote = "subtask"': recipe.predict.vote == "subtask",
+        "target.column": recipe.target.column is not None,
+    }
+    return [
+        f'{name} is about the whole label, and target.part = "{recipe.target.part}" learns one '
+        "part of it: choose one"
+        for name, is_set in of_all.items()
+        if is_set
+    ]
 
 
 def _head_problems(recipe: Recipe, kind: str) -> list[str]:
@@ -147,6 +192,8 @@ def _is_finetuned(recipe: Recipe) -> bool:
 def _why_dead_head(recipe: Recipe, field: str) -> Reason:
     if recipe.model.use != "frozen":
         return 'a head on fixed features belongs to model.use = "frozen"'
+    if recipe.predict.retrieval_share == 1:
+        return "predict.retrieval_share is 1: neighbours alone decide, no head is solved"
     return None
 
 
@@ -213,7 +260,16 @@ def _why_dead_tables(recipe: Recipe, field: str) -> Reason:
     return None
 
 
+def _why_dead_pseudo(recipe: Recipe, field: str) -> Reason:
+    if reason := _why_dead_training(recipe, field):
+        return reason
+    if field == "labels" or recipe.pseudo.labels is not None:
+        return None
+    return "pseudo.labels names no labels"
+
+
 _SECTIONS: dict[str, Callable[[Recipe, str], Reason]] = {
+    "pseudo": _why_dead_pseudo,
     "head": _why_dead_head,
     "augment": _why_dead_augment,
     "loss": _why_dead_loss,
@@ -222,14 +278,14 @@ _SECTIONS: dict[str, Callable[[Recipe, str], Reason]] = {
 }
 
 _trained_backbone = _unless(
-    lambda recipe: recipe.train.freeze == "none", 'train.freeze is "backbone"'
+    lambda recipe: recipe.train.freeze != "backbone", 'train.freeze is "backbone"'
 )
 _finetuned = _unless(_is_finetuned, 'it belongs to model.use = "finetune"')
 _holdout = _unless(lambda r: r.split.kind != "holdout", 'split.kind is "holdout"')
 
 
 def _why_dead_copies(recipe: Recipe) -> Reason:
-    if reason := _finetuned(recipe):
+    if reason := why_dead_dropout(recipe):
         return reason
     if recipe.model.head in HEADS_WITH_DROPOUT:
         return f'model.head = "{recipe.model.head}" has its dropout behind a norm of its own'
@@ -273,7 +329,12 @@ def _why_dead_checkpoints(recipe: Recipe) -> Reason:
     return None
 
 
+_OF_ENCODER = "the encoder of model.encoder takes values from 0 to 1"
+
 _RULES: dict[str, Callable[[Recipe], Reason]] = {
+    "detect.kwargs": _unless(
+        lambda r: r.detect.model.startswith(CENTRE), f"only {CENTRE}NAME takes arguments"
+    ),
     "tabular.top_ranks": _unless(
         lambda r: bool(r.tabular.scores), "tabular.scores names no run whose classes have ranks"
     ),
@@ -287,12 +348,23 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     "model.embedding": _why_dead_embedding,
     "model.centres": _why_dead_cosine,
     "model.scale": _why_dead_cosine,
-    "model.drop_rate": _unless(_is_finetuned, 'dropout belongs to model.use = "finetune"'),
+    "model.drop_rate": why_dead_dropout,
+    "model.metadata": why_dead_metadata,
+    "model.metadata_columns": why_dead_metadata_form,
+    "model.metadata_widths": why_dead_metadata_form,
+    "target.column": why_dead_column,
+    "target.merge": why_dead_merge,
     "model.drop_copies": _why_dead_copies,
     "model.drop_path": _finetuned,
     "model.pooling": _unless(
         lambda r: r.model.use != "as_is", 'model.use = "as_is" keeps the network as it is'
     ),
+    "model.encoder": _unless(
+        lambda r: r.model.use in ("frozen", "finetune"),
+        'model.use = "as_is" keeps the network, and its classes, as they are',
+    ),
+    "pixels.mean": _unless(lambda r: r.model.encoder is None, _OF_ENCODER),
+    "pixels.std": _unless(lambda r: r.model.encoder is None, _OF_ENCODER),
     "model.layer": _unless(
         lambda r: r.model.use == "frozen", 'only model.use = "frozen" takes features at a layer'
     ),
@@ -316,6 +388,12 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     ),
     **dict.fromkeys([f"loss.{name}" for name in MARGINS], _why_dead_margin),
     "loss.part_weights": _why_dead_part_weights,
+    "pseudo.fill": _unless(
+        lambda r: r.pseudo.per_class is not None, "pseudo.per_class says no number"
+    ),
+    "pseudo.weight": _unless(
+        lambda r: not r.pseudo.only, "pseudo.only is on: all pictures would weigh it"
+    ),
     "train.backbone_lr": _trained_backbone,
     "train.layer_decay": _trained_backbone,
     "train.unfreeze_every": _trained_backbone,
@@ -324,6 +402,13 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     ),
     "train.ema_decay": _unless(lambda r: r.train.ema, "train.ema is off"),
     "train.swa_lr_share": _unless(lambda r: r.train.swa_epochs > 0, "train.swa_epochs is 0"),
+    "target.part_as": _unless(
+        lambda r: r.target.part is not None, "target.part names no part to be learned"
+    ),
+    "train.part_thresholds": _unless(
+        lambda r: r.target.part_as == "classes",
+        'target.part_as makes no groups: it is not "classes"',
+    ),
     "train.shuffle": _unless(
         lambda r: r.train.sampler == "all", 'train.sampler = "weighted" draws anew each time'
     ),
@@ -341,7 +426,10 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
         "split.group or split.near_duplicates is off",
     ),
     "split.stratify_columns": _unless(lambda r: r.split.stratify, "split.stratify is off"),
+    "split.unknown_share": why_dead_unknown_share,
     "predict.use_checkpoints": _why_dead_checkpoints,
+    "predict.retrieval_share": why_dead_retrieval,
+    "predict.retrieval_neighbours": why_dead_neighbours,
     "refit": _unless(
         lambda r: not (r.refit and r.model.use == "as_is"),
         'nothing is trained with model.use = "as_is"',

@@ -84,6 +84,19 @@ class CropBoxStep(_Step):
         return self
 
 
+WHOLE = "whole"
+"""In place of a file with boxes: the picture is not cropped."""
+
+
+class BoxShare(Settings):
+    """Boxes that a share of the training pictures is cropped to, drawn anew in every epoch."""
+
+    boxes: str
+    """CSV file with a box of each training picture, or ``whole``: no crop."""
+    share: float = Field(gt=0, lt=1)
+    """Probability that a picture is cropped to them."""
+
+
 class AlignStep(_Step):
     """Turn, scale and shift each picture until two landmarks lie where all others' do."""
 

@@ -13,6 +13,7 @@ from gorae.config.competition import Competition
 from gorae.config.effects import conflicts, dead_settings
 from gorae.config.presets import PRESETS
 from gorae.config.recipe import Recipe
+from gorae.config.shipped import find_recipe
 from gorae.errors import ConfigError, list_problems
 from gorae.files import write_text
 
@@ -65,13 +66,15 @@ def resolve_recipe(
 ) -> Recipe:
     """A recipe from a preset or a file, with ``a.b=value`` changes on top.
 
-    A recipe file may start from a preset with ``preset = "standard"``.
+    ``path`` is a file, or the name of a recipe that ships with gorae. A recipe file may start
+    from a preset with ``preset = "standard"``.
 
     Raises:
         ConfigError: A name is unknown, a value is wrong or a change cannot be read.
     """
     table: dict[str, Any] = {}
     if path is not None:
+        path = find_recipe(path)
         table = read_toml(path)
         preset = table.pop("preset", preset)
         table.setdefault("name", path.stem)
@@ -85,6 +88,8 @@ def resolve_recipe(
             nested = {key: nested}
         merged = _merge(merged, nested, replace=keys)
         given.append(".".join(keys[:2]))
+    # A table that was set whole has lost what the file said of it.
+    given = [name for name in given if _is_in(merged, name)]
     origin = str(path) if path else "the recipe"
     recipe = validated(Recipe, merged, origin=origin)
     problems = [*dead_settings(recipe, dict.fromkeys(given)), *conflicts(recipe)]
@@ -98,6 +103,12 @@ def _dotted(table: Mapping[str, Any]) -> list[str]:
     for key, value in table.items():
         names += [f"{key}.{below}" for below in value] if isinstance(value, Mapping) else [key]
     return names
+
+
+def _is_in(table: Mapping[str, Any], name: str) -> bool:
+    section, _, field = name.partition(".")
+    below = table.get(section)
+    return not field or (isinstance(below, Mapping) and field in below)
 
 
 def _preset(name: str) -> Recipe:

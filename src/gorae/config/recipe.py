@@ -1,12 +1,16 @@
 """Recipes: the settings of one run, each documented under its field."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from gorae.config.base import Settings
+from gorae.config.autoencoder import AutoencoderSettings
+from gorae.config.base import Settings, equals
+from gorae.config.detect import DetectSettings
 from gorae.config.preparing import PrepareStep, order_problems
+from gorae.config.pseudo import PseudoSettings
 from gorae.config.tabular import TabularSettings
+from gorae.config.target import TargetSettings
 from gorae.config.training import AugmentSettings, LossSettings, TrainSettings
 
 
@@ -33,14 +37,21 @@ class SplitSettings(Settings):
     """From which likeness two pictures are nearly equal; absent: the measured one."""
     seed: int = Field(0, ge=0)
     """Order in which equally good folds are tried."""
+    unknown_share: float = Field(0.0, ge=0, lt=1, exclude_if=equals(0.0))
+    """Share of the validating pictures whose class nobody of their fold trains on, so that its
+    truth there is ``unknown_label`` of [submission]: whole individuals are held out. Best as
+    on the test set; 0: none."""
+
+
+Width = Annotated[int, Field(ge=1, le=8192)]
 
 
 class ModelSettings(Settings):
     """[model]: backbone, weights and how they are used."""
 
     name: str = "mobilenetv2_100"
-    """A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``; ``lightgbm`` for
-    ``use = "tabular"``."""
+    """A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``; ``lightgbm``,
+    ``xgboost`` or ``catboost`` (extras to install) for ``use = "tabular"``."""
     weights: str = "hub"
     """``hub`` (download or cache), ``none`` (random), or the path of a weight file."""
     kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -80,6 +91,20 @@ class ModelSettings(Settings):
     pooling: Literal["default", "gem"] = "default"
     """How maps become features: as the network does, or generalised mean with a learned power
     (Radenovic et al., 2019)."""
+    metadata: Literal["none", "isic2019", "isic2020"] = Field("none", exclude_if=equals("none"))
+    """A small network on metadata whose result is joined to the picture's features when
+    fine-tuning, in the form of a winner of ISIC 2019 or 2020; sources: options.md."""
+    metadata_columns: tuple[str, ...] | None = Field(None, exclude_if=equals(None))
+    """Columns for it; absent: all that both tables have but ids, texts and groups.
+    ``images_of_group`` (logarithm of 1 + pictures of the patient) and ``file_bytes`` (of the
+    size of the picture's file) can be named beside columns, and are not taken unnamed."""
+    metadata_widths: tuple[Width, ...] = Field((), exclude_if=equals(()))
+    """Outputs of its layers; absent: (256, 256) of isic2019, (512, 128) of isic2020, whose
+    smaller variant has (128, 32)."""
+    encoder: str | None = Field(None, exclude_if=equals(None))
+    """An encoder that stands before the network, which then sees its map, a fourth as large:
+    the name of an autoencoder in ``.gorae/autoencoders`` (see `gorae autoencoder`), the path
+    of its ``encoder.safetensors``, or ``newest``."""
     layer: str | None = None
     """Take the features at this layer (see `gorae model`), averaged over places, instead of at
     the network's end; for ``use = "frozen"``."""
@@ -131,6 +156,18 @@ class PredictSettings(Settings):
     """Pictures per forward pass; absent: 8 on a CPU, whose caches they fit, 64 on a GPU."""
     compile: bool | None = None
     """Compile the network with its weights frozen in; absent: where it was measured to pay."""
+    retrieval_share: float = Field(0.0, ge=0, le=1, exclude_if=equals(0.0))
+    """Weight of the largest cosine to the training pictures of each class against what the
+    head says (its cosines, or probabilities); 1: neighbours alone. The winner of Happywhale
+    took 0.5 (knshnb/kaggle-happywhale-1st-place)."""
+    retrieval_neighbours: int = Field(500, ge=1, exclude_if=equals(500))
+    """Nearest training pictures that are looked at; a class with none among them scores -1."""
+    unknown: Literal["none", "validation"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "none", exclude_if=equals("none")
+    )
+    """Score of the unknown label among the guesses: ``validation``: the best for MAP@k on
+    out-of-fold pictures (of the other folds, where these are scored); a share: what makes it
+    the first guess of so many pictures; ``none``: ``unknown_score`` of [submission]."""
 
 
 class Recipe(Settings):
@@ -144,6 +181,8 @@ class Recipe(Settings):
     """Folds."""
     model: ModelSettings = ModelSettings()
     """Network."""
+    target: TargetSettings = Field(TargetSettings(), exclude_if=equals(TargetSettings()))
+    """What is learned, where it is not the label."""
     preprocess: tuple[PrepareStep, ...] = ()
     """Steps from each decoded picture to the stored one, in order: a list of tables."""
     pixels: PixelSettings = PixelSettings()
@@ -156,10 +195,18 @@ class Recipe(Settings):
     """Loss."""
     train: TrainSettings = TrainSettings()
     """Fine-tuning."""
+    pseudo: PseudoSettings = Field(PseudoSettings(), exclude_if=equals(PseudoSettings()))
+    """Pictures that earlier runs labelled."""
     predict: PredictSettings = PredictSettings()
     """Prediction."""
     tabular: TabularSettings = TabularSettings()
     """Trees on tables."""
+    detect: DetectSettings = Field(DetectSettings(), exclude_if=equals(DetectSettings()))
+    """Boxes found by a detector."""
+    autoencoder: AutoencoderSettings = Field(
+        AutoencoderSettings(), exclude_if=equals(AutoencoderSettings())
+    )
+    """What makes an encoder."""
     refit: bool = False
     """Train once more on everything at the end; that model joins the vote on the test set."""
 

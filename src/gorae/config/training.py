@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gorae.config.base import Settings
+from gorae.config.base import Settings, equals
+from gorae.config.preparing import BoxShare
 
 Share = tuple[float, float]
 Positive = Annotated[float, Field(gt=0)]
@@ -56,6 +57,31 @@ class AugmentSettings(Settings):
     """Classes that mixing partners come from in ``half_cutmix`` and ``cutmix``."""
     mix_share: float = Field(1.0, gt=0, le=1)
     """Share of the batches that mixup and cutmix change; with both, each half of the time."""
+    flip_identities: bool = Field(False, exclude_if=equals(False))
+    """Learn mirrored pictures as individuals of their own, for 2K outputs: each picture is
+    shown both ways in every epoch (earhian/Humpback-Whale-Identification-1st-)."""
+    box_mix: tuple[BoxShare, ...] = Field((), exclude_if=equals(()))
+    """Other boxes for shares of the training pictures than those of the step ``crop_box``,
+    which keeps the rest: ``[{boxes = "other.csv", share = 0.15}, {boxes = "whole", share =
+    0.05}]``. Files have the columns that the step names, or those of `gorae detect` where it
+    names none; ``whole``: no crop. Evaluation and prediction see the boxes of the step.
+    0.6, 0.15, 0.15, 0.05, 0.05 in knshnb/kaggle-happywhale-1st-place."""
+
+    @model_validator(mode="after")
+    def _possible_shares(self) -> Self:
+        names = [each.boxes for each in self.box_mix]
+        total = sum(each.share for each in self.box_mix)
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"box_mix names {', '.join(names)}: each once, with its whole share"
+            )
+        # Shares such as 0.7 and 0.3 may add up to a little less than 1.
+        if total > 1 - 1e-9:
+            raise ValueError(
+                f"the shares of box_mix add up to {total:g}: they must stay below 1, and the "
+                "rest is that of the boxes of the step crop_box"
+            )
+        return self
 
 
 class LossSettings(Settings):
@@ -133,6 +159,10 @@ class TrainSettings(Settings):
 
     epochs: int = Field(6, ge=1, le=1000)
     """Passes over the train part."""
+    start: str | None = Field(None, exclude_if=equals(None))
+    """A run of the same split and network, by its id or its beginning, or by the name of its
+    recipe (the newest such run): each fold starts from the best weights of its own fold there,
+    the refit from the refit; the head where it is of the same kind and classes."""
     batch_size: int = Field(32, ge=1, le=4096)
     """Pictures per pass through the network, of all processes together."""
     accumulate: int = Field(1, ge=1, le=1024)
@@ -169,8 +199,9 @@ class TrainSettings(Settings):
     """How much longer each cycle of ``cosine_restarts`` is than the one before."""
     min_lr_share: float = Field(0.0, ge=0, lt=1)
     """Share of the peak learning rate below which no schedule goes."""
-    freeze: Literal["none", "backbone"] = "none"
-    """``backbone``: only the head learns, on augmented pictures."""
+    freeze: Literal["none", "backbone", "encoder"] = "none"
+    """``backbone``: only the head learns, on augmented pictures; ``encoder``: all but the
+    encoder of ``model.encoder`` learns."""
     unfreeze_every: float | None = Field(None, gt=0)
     """Begin with the head alone and add a block of the backbone each so many epochs, from the
     top (Howard and Ruder, 2018)."""
@@ -199,6 +230,12 @@ class TrainSettings(Settings):
     """``all``: each picture once per epoch; ``weighted``: drawn anew, rare classes oftener."""
     sampler_power: float = Field(1.0, gt=0, le=1)
     """k of the weights ``(N / (K n))^k`` of ``weighted``: 1 makes all classes alike often."""
+    part_thresholds: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, exclude_if=equals({})
+    )
+    """Other thresholds for a part of a composed label, ``{age = [30, 58]}``, in the labels that
+    are learned; what validates and is scored keeps those of the competition (age_filter of
+    iloveslowfood/ImageClassfication: faces of the late 50s look like 60)."""
     drop_last: bool = False
     """Leave out a last batch that is not full."""
     batch_hook: str | None = None

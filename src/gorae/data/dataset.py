@@ -215,6 +215,16 @@ class TrainDataset(Dataset[tuple[torch.Tensor, int]]):
         self._transforms = [(0, transform), *later]
         self._seed = seed
 
+    @property
+    def hashes(self) -> list[str]:
+        """SHA-256 of each image's file, in order."""
+        return [sha256.decode("ascii") for sha256 in self._hashes.tolist()]
+
+    def of(self, hashes: Sequence[str]) -> "TrainDataset":
+        """The same with other images."""
+        (_, first), *later = self._transforms
+        return type(self)(self._store, hashes, first, seed=self._seed, later=later)
+
     def fingerprint(self) -> str:
         """A name for these images in this order under this seed."""
         return sha256_bytes(self._hashes.tobytes() + str(self._seed).encode())
@@ -222,9 +232,17 @@ class TrainDataset(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self._hashes)
 
+    def stored(self, index: int) -> torch.Tensor:
+        """The image of an index before any change, uint8 (3, H, W)."""
+        return _read_image(self._store, self._hashes[index])
+
+    def shown(self, epoch: int, index: int) -> torch.Tensor:
+        """The image of an index that an epoch begins with: the stored one."""
+        return self.stored(index)
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, index = key
-        image = _read_image(self._store, self._hashes[index])
+        image = self.shown(epoch, index)
         transform = [each for first, each in self._transforms if first <= epoch][-1]
         return transform(image, rng=philox(self._seed, epoch, index)), index
 

@@ -36,6 +36,10 @@ VERDICTS = {
 _TOGETHER = {"artefact": "all artefacts together", "metadata": "all metadata together"}
 
 
+# Those that are about the name of the file alone.
+NAME_COLUMNS = ("file_number", "number_mod_10", "name_length", "name_letters", "extension")
+
+
 def path_columns(paths: Sequence[str], *, label_pattern: str | None = None) -> pd.DataFrame:
     """What the paths of pictures tell beside the label, as columns for ``metadata_leaks``.
 

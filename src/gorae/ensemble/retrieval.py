@@ -26,7 +26,12 @@ NOTHING_ALIKE = -1.0
 
 
 def identity_scores(
-    queries: Floats, gallery: Floats, labels: Indices, *, num_identities: int
+    queries: Floats,
+    gallery: Floats,
+    labels: Indices,
+    *,
+    num_identities: int,
+    num_neighbours: int | None = None,
 ) -> Scores:
     """Largest cosine between each picture and the images of each individual, (N, K).
 
@@ -37,6 +42,8 @@ def identity_scores(
         gallery: Embeddings of images of known individuals, (G, D).
         labels: Index of the individual of each of these, (G,).
         num_identities: K.
+        num_neighbours: Nearest images of a picture that are looked at, and those as near as
+            the last of them; an individual with none among them scores -1. None: all.
 
     Raises:
         DataError: An embedding is zero or not finite.
@@ -49,6 +56,10 @@ def identity_scores(
         return scores
     for rows in _blocks(len(queries)):
         cosines = unit_length(queries[rows]) @ known.T
+        if num_neighbours is not None and num_neighbours < len(known):
+            last = len(known) - num_neighbours
+            farthest = np.partition(cosines, last, axis=1)[:, last, None]
+            cosines[cosines < farthest] = NOTHING_ALIKE
         scores[rows, identities] = np.maximum.reduceat(cosines, starts, axis=1)
     # Rounding may put a cosine just outside.
     np.clip(scores, -1, 1, out=scores)

@@ -1,6 +1,8 @@
-"""One forward pass, as fast as it gets: batch normalisations folded, layout, compiling."""
+"""One forward pass, as fast as it gets: norms folded, weights cast, layout, compiling."""
 
+import copy
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,12 +10,21 @@ from torch._inductor import config as inductor
 
 from gorae.data.pixels import PixelSpec
 from gorae.inference.execution import Execution
+from gorae.models.cast import cast_products
 from gorae.models.fold import fold_batch_norms
 from gorae.models.network import ImageModel
-from gorae.training.evaluate import Precision, compute_outputs, place
+from gorae.training.evaluate import LOW_PRECISION, Precision, compute_outputs, place
 
-Forward = Callable[[Tensor], Tensor]
-"""uint8 images (B, 3, S, S) to outputs (B, O) float32 on the CPU."""
+
+class Forward(Protocol):
+    """One pass."""
+
+    def __call__(self, images: Tensor, metadata: Tensor | None = None, /) -> Tensor:
+        """Outputs (B, O) float32 on the CPU of uint8 images (B, 3, S, S).
+
+        Of a network with a place for metadata, (B, M), images without have none.
+        """
+
 
 Run = Callable[[Callable[[], Tensor]], Tensor]
 """Calls a function, maybe in another thread, and gives its result."""
@@ -29,6 +40,7 @@ def build_forward(
     *,
     execution: Execution,
     features: bool = False,
+    embedded: bool = False,
     run: Run | None = None,
 ) -> Forward:
     """A forward pass of ``model`` as it is now; later changes of its weights may be missed.
@@ -38,16 +50,23 @@ def build_forward(
         spec: Size and normalisation of its input.
         execution: How passes are run.
         features: Give the pooled features in place of the outputs.
+        embedded: Give the embedding after the outputs.
         run: Calls a function in a thread like those that will call the pass, where that is
             not this one: compiled code is made for their number of cores.
     """
     place(model, execution.arithmetic)
     network = fold_batch_norms(model, input_size=spec.input_size)
-    plain = network.features if features else network
-    forward = _as_forward(plain, spec, execution)
+    dtype = LOW_PRECISION.get(execution.arithmetic.precision)
+    if dtype is not None:
+        network = copy.deepcopy(network) if network is model else network
+        cast_products(network, dtype)
+    plain = network.features if features else network.embedded if embedded else network
+    num_metadata = 0 if features else model.num_metadata
+    forward = _as_forward(plain, spec, execution, num_metadata)
     if not execution.compile:
         return forward
-    compiled = _compiled(plain, forward, spec=spec, execution=execution, run=run or _run_here)
+    again = _as_forward(torch.compile(plain, dynamic=False), spec, execution, num_metadata)
+    compiled = _compiled(again, forward, spec=spec, execution=execution, run=run or _run_here)
     return forward if compiled is None else _in_full_batches(compiled, execution.batch_size)
 
 
@@ -56,19 +75,28 @@ def _run_here(work: Callable[[], Tensor]) -> Tensor:
 
 
 def _as_forward(
-    network: Callable[[Tensor], Tensor], spec: PixelSpec, execution: Execution
+    network: Callable[..., Tensor], spec: PixelSpec, execution: Execution, num_metadata: int
 ) -> Forward:
-    def forward(images: Tensor) -> Tensor:
+    def forward(images: Tensor, metadata: Tensor | None = None, /) -> Tensor:
+        # Always given or never: compiled code is for one of the two.
+        if not num_metadata:
+            metadata = None
+        elif metadata is None:
+            metadata = torch.full((len(images), num_metadata), torch.nan)
         with torch.inference_mode():
             return compute_outputs(
-                network, images, spec=spec, arithmetic=execution.arithmetic
+                network,
+                images,
+                spec=spec,
+                arithmetic=execution.arithmetic,
+                metadata=metadata,
             ).cpu()
 
     return forward
 
 
 def _compiled(
-    network: Callable[[Tensor], Tensor],
+    compiled: Forward,
     forward: Forward,
     *,
     spec: PixelSpec,
@@ -88,7 +116,6 @@ def _compiled(
     expected = run(lambda: forward(images))
     # Code of the last checkpoint would count towards the few versions torch keeps.
     torch.compiler.reset()
-    compiled = _as_forward(torch.compile(network, dynamic=False), spec, execution)
 
     def compile_now() -> Tensor:
         # As an option of ``torch.compile`` the tracer would not see it, and weights would stay
@@ -119,12 +146,13 @@ def _compiled(
 def _in_full_batches(forward: Forward, batch_size: int) -> Forward:
     """Compiled code is for one size: the last batch is filled up, and the surplus dropped."""
 
-    def padded(images: Tensor) -> Tensor:
+    def padded(images: Tensor, metadata: Tensor | None = None, /) -> Tensor:
         missing = batch_size - len(images)
         if not missing:
-            return forward(images)
-        return forward(torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]))[
-            : len(images)
-        ]
+            return forward(images, metadata)
+        filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
+        if metadata is not None:
+            metadata = torch.cat([metadata, metadata[-1:].expand(missing, -1)])
+        return forward(filled, metadata)[: len(images)]
 
     return padded

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gorae.inference.execution import MOST_THREADS
 from gorae.inference.network import Forward
-from gorae.inference.pictures import Distinct, read_squares, view_batch
+from gorae.inference.pictures import Distinct, read_metadata, read_squares, view_batch
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -123,14 +123,15 @@ def run_batches(
         on_batch: Told the number of pictures of each batch that is done.
     """
 
-    def outputs(squares: Tensor) -> list[Tensor]:
-        return [forward(view_batch(distinct, squares, view)) for view in distinct.views]
+    def outputs(number: int, squares: Tensor) -> list[Tensor]:
+        known = read_metadata(distinct, batches.images[number])
+        return [forward(view_batch(distinct, squares, view), known) for view in distinct.views]
 
     numbers = range(len(batches.images))
     if is_cpu:
-        made = threads.map(lambda number: outputs(batches.squares(number)), numbers)
+        made = threads.map(lambda number: outputs(number, batches.squares(number)), numbers)
     else:
-        made = map(outputs, threads.map(batches.squares, numbers))
+        made = map(outputs, numbers, threads.map(batches.squares, numbers))
     parts: list[list[Tensor]] = []
     for found, images in zip(made, batches.images, strict=True):
         parts.append(found)

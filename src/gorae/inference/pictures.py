@@ -30,6 +30,9 @@ class Pictures:
     spec: PixelSpec
     ids: Sequence[str] | None = None
     """Id of each image, N; only random crops (``rrc``) depend on it, and need it."""
+    metadata: NDArray[np.float32] | None = None
+    """What is known of each image beside its pixels, (N, M), NaN where nothing is; for networks
+    with a place for it, which without it take it that nothing is known of any."""
 
 
 def picture_keys(pictures: Pictures, views: Sequence[str]) -> list[str]:
@@ -73,6 +76,10 @@ def find_distinct(pictures: Pictures, views: Sequence[str]) -> Distinct:
         ConfigError: As in ``picture_keys``.
     """
     keys = picture_keys(pictures, views)
+    if pictures.metadata is not None:
+        # Copies of one picture may be known by different metadata.
+        known = [row.tobytes().hex() for row in pictures.metadata]
+        keys = [f"{key}/{row}" for key, row in zip(keys, known, strict=True)]
     number = {key: row for row, key in enumerate(dict.fromkeys(keys))}
     rows = np.array([number[key] for key in keys], dtype=np.int64)
     first = np.unique(rows, return_index=True)[1].astype(np.int64)
@@ -97,6 +104,12 @@ def read_squares(distinct: Distinct, chosen: NDArray[np.int64]) -> Tensor:
             place_squares(image, spec=pictures.spec, places=places, image_id=image_id)
         )
     return torch.stack(squares)
+
+
+def read_metadata(distinct: Distinct, chosen: NDArray[np.int64]) -> Tensor | None:
+    """What is known of some pictures, (B, M), by their number in ``Pictures``."""
+    metadata = distinct.pictures.metadata
+    return None if metadata is None else torch.from_numpy(metadata[chosen])
 
 
 def square_bytes(distinct: Distinct) -> int:

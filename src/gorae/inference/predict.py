@@ -110,6 +110,7 @@ def predict_checkpoints(
     pictures: Pictures,
     *,
     views: Sequence[str] = (IDENTITY,),
+    embedded: bool = False,
     execution: Execution | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
@@ -124,6 +125,8 @@ def predict_checkpoints(
         checkpoints: Whose weights, in order; one at a time is in memory.
         pictures: Images and their form.
         views: Single views the images are seen through, each once.
+        embedded: Give the embedding of each image after its outputs; the checkpoints' form
+            must then be ``value``, which leaves both as they are.
         execution: How the passes are run.
         on_progress: Called with the images done and those in all, counted per checkpoint.
 
@@ -141,7 +144,8 @@ def predict_checkpoints(
         empty = np.zeros((0, 0), dtype=np.float32)
         yield from ((name, dict.fromkeys(views, empty)) for name in forms)
         return
-    passes = _passes(model, checkpoints, distinct, execution or Execution(), on_progress)
+    execution = execution or Execution()
+    passes = _passes(model, checkpoints, distinct, execution, on_progress, embedded=embedded)
     for name, outputs in passes:
         yield (
             name,
@@ -160,6 +164,7 @@ def _passes(
     on_progress: Progress | None,
     *,
     features: bool = False,
+    embedded: bool = False,
 ) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
     """Outputs (U, O) of the different pictures by view, for each checkpoint."""
     done, total = 0, len(distinct.first) * len(checkpoints)
@@ -182,6 +187,7 @@ def _passes(
                     distinct.pictures.spec,
                     execution=execution,
                     features=features,
+                    embedded=embedded,
                     run=threads.run if is_cpu else None,
                 )
                 found[weights.name].append(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from gorae.models.autoencoder import EncodedBackbone
 from gorae.models.network import ImageModel, LogitBackbone
 
 BACKBONE = "backbone."
@@ -51,6 +52,11 @@ def _blocks_of(backbone: nn.Module) -> list[list[str]]:
         return [
             *blocks,
             [f"classifier.{name}" for name, _ in backbone.classifier.named_parameters()],
+        ]
+    if isinstance(backbone, EncodedBackbone):
+        return [
+            [f"encoder.{name}" for name, _ in backbone.encoder.named_parameters()],
+            *([f"network.{name}" for name in each] for each in _blocks_of(backbone.network)),
         ]
     matcher = getattr(backbone, "group_matcher", None)
     if not callable(matcher):

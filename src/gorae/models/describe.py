@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gorae.errors import ConfigError
 from gorae.models.build import build_model
+from gorae.models.encoded import put_encoder
 from gorae.models.network import ImageModel
-from gorae.models.plan import LENET5, TORCHVISION, is_user_class
+from gorae.models.plan import LENET5, TORCHVISION, ModelPlan, is_user_class
 
 # A user's class is built for this many; what its last layer holds follows from it.
 NUM_OUTPUTS = 2
@@ -47,7 +48,12 @@ class Architecture:
 
 
 def describe_architecture(
-    name: str, *, kwargs: Mapping[str, Any], input_size: int, folder: Path
+    name: str,
+    *,
+    kwargs: Mapping[str, Any],
+    input_size: int,
+    folder: Path,
+    encoder_channels: int | None = None,
 ) -> Architecture:
     """The layers of a network, seen while one empty image passes it.
 
@@ -56,9 +62,11 @@ def describe_architecture(
         kwargs: Arguments of the network's constructor.
         input_size: Side of its input in pixels.
         folder: The folder a user's file is looked for in.
+        encoder_channels: Channels of an encoder that stands before it; None: there is none.
 
     Raises:
-        ConfigError: The name or an argument is wrong, or the network does not take the size.
+        ConfigError: The name or an argument is wrong, the encoder has no place, or the network
+            does not take the size.
     """
     # Without memory or arithmetic: a network of a billion parameters takes a second. Others
     # than timm's may look at numbers while they are built.
@@ -66,6 +74,7 @@ def describe_architecture(
     device = torch.device("meta" if is_timm else "cpu")
     with device:
         model = build_model(name, num_outputs=NUM_OUTPUTS, kwargs=kwargs, seed=0, folder=folder)
+        put_encoder(model, ModelPlan(name, encoder_channels=encoder_channels))
     model.eval()
     images = torch.zeros(1, 3, input_size, input_size, device=device)
     shapes, multiply_adds = _pass(model, images, name=name)

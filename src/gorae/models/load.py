@@ -9,10 +9,17 @@ from typing import Any
 from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError, DataError
 from gorae.models.build import build_model, check_name
+from gorae.models.encoded import network_input, put_encoder
 from gorae.models.hub import fetch_weights
 from gorae.models.network import ImageModel, cut_model, on_logits
 from gorae.models.plan import LENET5, TORCHVISION, ModelPlan, find_weights_file, is_user_class
-from gorae.models.resolve import library_pixels, read_metadata, resolve_pixels, timm_config
+from gorae.models.resolve import (
+    encoder_pixels,
+    library_pixels,
+    read_metadata,
+    resolve_pixels,
+    timm_config,
+)
 from gorae.models.weights import Weights, read_any_weights, use_weights
 
 
@@ -30,6 +37,8 @@ class LoadedModel:
     """Hash of the weights; None where they are random."""
     weights_origin: str
     """Path of the weights, their hub, or "random weights"."""
+    encoder_sha256: str | None = None
+    """Hash of the encoder's file, where one stands before the network."""
 
 
 def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
@@ -50,9 +59,12 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
     weights = _find_weights(plan, folder)
     metadata = weights.metadata if weights is not None else {}
     kwargs, notes = merge_kwargs(plan.kwargs, metadata)
-    spec, pixel_notes = resolve_pixels(plan.pixels, metadata, library_pixels(plan.name))
+    if plan.encoder is not None:
+        spec, pixel_notes = encoder_pixels(plan)
+    else:
+        spec, pixel_notes = resolve_pixels(plan.pixels, metadata, library_pixels(plan.name))
     notes += pixel_notes
-    kwargs = fit_input_size(plan.name, kwargs, spec)
+    kwargs = fit_input_size(plan.name, kwargs, network_input(plan, spec))
     if weights is None and plan.weights == "hub":
         weights = fetch_weights(plan.name, kwargs=kwargs)
     keeps_classifier = plan.num_outputs is None or plan.features == "logits"
@@ -70,6 +82,7 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
         notes += use_weights(model, weights, name=plan.name, keep_classifier=keeps_classifier)
     if plan.num_outputs is not None and keeps_classifier:
         model = on_logits(model, plan, num_outputs=plan.num_outputs, seed=plan.seed)
+    encoder_sha256 = put_encoder(model, plan)
     if plan.layer is not None:
         cut_model(model, plan.layer, input_size=spec.input_size, seed=plan.seed)
     return LoadedModel(
@@ -79,6 +92,7 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
         tuple(notes),
         weights.sha256 if weights is not None else None,
         weights.origin if weights is not None else "random weights",
+        encoder_sha256,
     )
 
 

@@ -8,12 +8,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gorae.errors import ConfigError
+from gorae.models.autoencoder import EncodedBackbone
 from gorae.models.head import build_head, linear_head
+from gorae.models.margin import CosineHead
+from gorae.models.metadata_net import MetadataHead, build_metadata_head
 from gorae.models.parts import cut_at, output_at_cut
 from gorae.models.plan import HEADS_WITH_DROPOUT, Parts
 
 # Luma of RGB by ITU-R BT.601, for networks that take one channel.
 LUMA = (0.299, 0.587, 0.114)
+
+
+def as_grey(images: Tensor) -> Tensor:
+    """The luma (B, 1, H, W) of images (B, 3, H, W), of whatever scale."""
+    luma = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
+    return torch.einsum("bchw,c->bhw", images, luma).unsqueeze(1)
 
 
 class ImageModel(nn.Module):
@@ -47,7 +56,11 @@ class ImageModel(nn.Module):
         self.dropout = nn.Dropout(0.0 if has_own else parts.drop_rate)
         self.head: nn.Module = nn.Identity()
         if not is_whole:
-            self.head = build_head(parts, num_features=num_features, num_outputs=num_outputs)
+            self.head = (
+                build_head(parts, num_features=num_features, num_outputs=num_outputs)
+                if parts.metadata is None
+                else build_metadata_head(parts.metadata, num_features, num_outputs)
+            )
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features (B, D) of normalised images (B, 3, H, W).
@@ -77,25 +90,52 @@ class ImageModel(nn.Module):
         # A stage of convolutions is a common `features`; its map is averaged over the place.
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features.flatten(1)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Outputs before any activation (B, K) of normalised images (B, 3, H, W).
 
-        In training the outputs of ``drop_copies`` dropouts under one head are averaged.
+        In training the outputs of ``drop_copies`` dropouts under one head are averaged. What is
+        known of the images, (B, M), goes to a head that has a network on it; absent: nothing.
 
         Source: Inoue, 2019 (multi-sample dropout), who averages the losses instead.
         """
         if self.is_whole:
             return cast(Tensor, self.backbone(self._channels(images)))
         features = self.features(images)
+        if isinstance(self.head, MetadataHead):
+            # It has dropouts of its own.
+            of_both: Tensor = self.head(features, metadata)
+            return of_both
         if not self.dropout.training:
             return cast(Tensor, self.head(features))
         copies = [self.head(self.dropout(features)) for _ in range(self.drop_copies)]
         return torch.stack(copies).mean(dim=0)
 
+    @property
+    def num_metadata(self) -> int:
+        """Numbers that are known of each image beside its pixels, M; mostly none."""
+        return self.head.input.num_columns if isinstance(self.head, MetadataHead) else 0
+
+    def embedded(self, images: Tensor, metadata: Tensor | None = None) -> Tensor:
+        """Outputs and then the embedding of each image, (B, K + E), in one pass.
+
+        The embedding of a head of cosines is what it compares with its centres; under any
+        other head it is the pooled features.
+        """
+        features = self.features(images)
+        if self.is_whole:
+            outputs = self.backbone(self._channels(images))
+        elif isinstance(self.head, MetadataHead):
+            outputs = self.head(features, metadata)
+        else:
+            outputs = self.head(features)
+        embedding = features
+        if isinstance(self.head, CosineHead):
+            embedding = self.head.embed(features)
+        return torch.cat([outputs.float(), embedding.float()], dim=1)
+
     def _channels(self, images: Tensor) -> Tensor:
         if self.in_chans == 1 and images.shape[1] == 3:
-            luma = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
-            return torch.einsum("bchw,c->bhw", images, luma).unsqueeze(1)
+            return as_grey(images)
         return images
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
@@ -233,8 +273,9 @@ def enable_gradient_checkpointing(model: ImageModel) -> None:
 
     Source: Chen et al., 2016; timm's ``set_grad_checkpointing``.
     """
-    backbone = model.backbone
-    network = backbone.network if isinstance(backbone, LogitBackbone) else backbone
+    network = model.backbone
+    while isinstance(network, LogitBackbone | EncodedBackbone):
+        network = network.network
     enable = getattr(network, "set_grad_checkpointing", None)
     try:
         if not callable(enable):

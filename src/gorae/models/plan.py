@@ -11,6 +11,15 @@ from gorae.errors import ConfigError, StorageError
 
 LENET5 = "lenet5"
 TORCHVISION = "torchvision/"
+CENTRE = "centre/"
+
+DETECTORS = (
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "retinanet_resnet50_fpn_v2",
+)
+"""Detectors of torchvision that can be learned; beside them ``centre/NAME``."""
 
 
 HeadKind = Literal["linear", "coral", "vanilla", "thanet", "cosine"]
@@ -33,6 +42,35 @@ class CosinePlan:
     """Centres per class, of which the nearest counts."""
     scale: float = 30.0
     """What cosines are multiplied by to be logits."""
+
+
+MetadataStyle = Literal["isic2019", "isic2020"]
+FeatureKind = Literal["number", "amount", "age", "yes_no", "level", "missing"]
+
+
+@dataclass(frozen=True)
+class MetadataFeature:
+    """One number that metadata gives of each picture."""
+
+    column: str
+    """The column it comes of; all that comes of one column is known or missing together."""
+    kind: FeatureKind
+    """``number``; ``amount``: a logarithm; ``age``: years; ``yes_no``: 1 or 0; ``level``: 1
+    where the cell is one category; ``missing``: 1 where the cell tells nothing, else 0."""
+    level: int = -1
+    """Which category of the column, of ``level``."""
+
+
+@dataclass(frozen=True)
+class MetadataPlan:
+    """A network on metadata beside the backbone."""
+
+    style: MetadataStyle
+    """A name of ``gorae.models.metadata_net.METADATA_SHAPES``."""
+    features: tuple[MetadataFeature, ...]
+    """What it is given, M."""
+    widths: tuple[int, ...] = ()
+    """Outputs of its layers; empty: the style's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +96,8 @@ class Parts:
     """Probability to leave the last residual branch out; lower ones are left out less."""
     pooling: Literal["default", "gem"] = "default"
     """How maps become features: as the network does, or by a generalised mean."""
+    metadata: MetadataPlan | None = None
+    """A network on metadata, whose result is joined to the features under the head."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +120,11 @@ class ModelPlan(Parts):
     """Module of the backbone at which the features are taken; None: at its end."""
     seed: int = 0
     """Seed of what starts random."""
+    encoder: Path | None = None
+    """File of an encoder that stands before the network; ``pixels`` are then the encoder's."""
+    encoder_channels: int | None = None
+    """Channels of an encoder whose weights come later, with the network's; None: no encoder,
+    or that of ``encoder``."""
 
 
 def is_user_class(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gorae.data.pixels import PixelSpec
 from gorae.errors import ConfigError, DataError
+from gorae.models.encoder import ENCODER_MEAN, ENCODER_STD, map_size, read_encoder_info
 from gorae.models.plan import (
     LENET5,
     TORCHVISION,
@@ -38,7 +39,11 @@ PIXEL_FIELDS = tuple(field.name for field in fields(PixelSpec) if field.name != 
 
 
 def resolve_pixels(
-    recipe: Mapping[str, Any], metadata: Mapping[str, str], library: Mapping[str, Any]
+    recipe: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    library: Mapping[str, Any],
+    *,
+    said_by: str = "weights",
 ) -> tuple[PixelSpec, list[str]]:
     """The input of a network: each value from the recipe, else the weights, else the library.
 
@@ -46,6 +51,7 @@ def resolve_pixels(
         recipe: Values of the recipe by field name; absent or None where it says nothing.
         metadata: What the weights say of themselves, as text.
         library: What ``library_pixels`` gives for the network's name.
+        said_by: Whose metadata it is.
 
     Returns:
         The values with their sources, and a note for each value of the recipe that
@@ -64,10 +70,11 @@ def resolve_pixels(
             values[field], sources[field] = wanted, "recipe"
             if said is not None and _differ(wanted, said):
                 notes.append(
-                    f"pixels.{field} = {wanted} of the recipe overrides {said} of the weights."
+                    f"pixels.{field} = {wanted} of the recipe overrides {said} of the "
+                    f"{said_by}."
                 )
         elif said is not None:
-            values[field], sources[field] = said, "weights"
+            values[field], sources[field] = said, said_by
         else:
             values[field], sources[field] = library[field], str(library["source"])
     size = values["input_size"]
@@ -83,11 +90,34 @@ def resolve_pixels(
     return PixelSpec(**values, sources=sources), notes
 
 
+def encoder_pixels(plan: ModelPlan) -> tuple[PixelSpec, list[str]]:
+    """The pixels of a plan with an encoder: the encoder's own, of values from 0 to 1.
+
+    Returns:
+        As ``resolve_pixels``.
+
+    Raises:
+        ConfigError: The recipe's size is no multiple of 4, or it asks for another scale.
+    """
+    assert plan.encoder is not None
+    info = read_encoder_info(plan.encoder)
+    spec, notes = resolve_pixels(plan.pixels, info.pixels, {}, said_by="encoder")
+    if (spec.mean, spec.std) != (ENCODER_MEAN, ENCODER_STD):
+        raise ConfigError(
+            f"pixels.mean = {list(spec.mean)} and pixels.std = {list(spec.std)}: an encoder "
+            "takes values from 0 to 1, and its map is standardised after it. Leave both out."
+        )
+    map_size(spec.input_size)
+    return spec, notes
+
+
 def find_pixels(plan: ModelPlan, *, folder: Path) -> PixelSpec:
     """The input of the network of ``plan``, without building it.
 
     No library is asked, and none loaded, where the recipe and the weights say everything.
     """
+    if plan.encoder is not None:
+        return encoder_pixels(plan)[0]
     metadata = read_weights_metadata(plan, folder=folder)
     said = {name for name in PIXEL_FIELDS if plan.pixels.get(name) is not None}
     is_complete = said | set(metadata) >= set(PIXEL_FIELDS)

@@ -18,6 +18,7 @@ from gorae.data.store import PixelStore
 from gorae.errors import DataError, StorageError
 from gorae.metrics import METRICS, Metric, evaluate
 from gorae.pipeline.context import Context, labels_key, read_scan, usable
+from gorae.pipeline.open_set import scored_context
 from gorae.pipeline.pixels import pixel_keys
 from gorae.pipeline.scores import competition_metric, row_truth
 from gorae.report.numbers import Count, number, percent
@@ -178,9 +179,8 @@ def _of_run(context: Context, run: RunFolder, metric: Metric) -> _Finding | None
     if not is_evidence or result is None:
         return None
     oof = read_predictions(run.oof)
-    baseline = blind_score(
-        metric, row_truth(context, oof.ids), num_columns=len(context.columns)
-    )
+    seen = scored_context(context, run)
+    baseline = blind_score(metric, row_truth(seen, oof.ids), num_columns=len(seen.columns))
     if baseline is None:
         return None
     whole = perfect_score(metric) - baseline

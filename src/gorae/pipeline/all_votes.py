@@ -10,6 +10,7 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.pipeline.blend import Blend, blend
 from gorae.pipeline.context import open_context
 from gorae.pipeline.ensemble import ensemble
+from gorae.pipeline.part_target import refuse_part
 from gorae.pipeline.scores import competition_metric
 from gorae.pipeline.submit import submit
 from gorae.pipeline.voters import read_voters
@@ -47,6 +48,7 @@ def all_votes(
             f"{trained.run_id} joins other runs and has no models to vote on anew. Name a run "
             "that was trained."
         )
+    refuse_part(context, trained)
     own = ensemble(folder, run=trained.run_id, on_event=on_event)
     kind = next(iter(read_voters(trained.members()[0], "valid").values())).kind
     fitting = fitting_votes(kind, competition_metric(context))

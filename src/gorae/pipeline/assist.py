@@ -12,6 +12,7 @@ from gorae.pipeline.context import open_context
 from gorae.pipeline.finetune import train_finetune
 from gorae.pipeline.job import open_job
 from gorae.pipeline.network import load_network
+from gorae.pipeline.part_target import as_target
 from gorae.pipeline.together import assisted
 from gorae.stopping import Stopping, never_stopped
 from gorae.training.group import Group, hear_call, joined, open_store
@@ -34,8 +35,8 @@ def assist(*, stopping: Stopping = never_stopped) -> None:
 
 
 def _take_part(call: dict[str, Any], group: Group, stopping: Stopping) -> None:
-    context = open_context(Path(call["folder"]))
     recipe = Recipe.model_validate(call["recipe"])
+    context = as_target(open_context(Path(call["folder"])), recipe.target)
     loaded = load_network(context, recipe)
     left_s = call["left_s"]
     job = open_job(

@@ -16,14 +16,21 @@ from gorae.augment.plan import SETTABLE, AugmentPlan, resolve_augment
 from gorae.augment.policies import augmented, identity_warnings
 from gorae.augment.preview import Cell, Row, describe, draw_sheet
 from gorae.config import Recipe
+from gorae.data.boxes_drawn import drawn_source
 from gorae.data.dataset import philox
 from gorae.data.pixels import PixelSpec
 from gorae.data.store import PixelStore
 from gorae.errors import DataError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_bytes
+from gorae.pipeline.box_mix import (
+    box_mix_text,
+    prepare_training,
+    source_names,
+    with_other_keys,
+)
 from gorae.pipeline.context import Context, open_context, usable
-from gorae.pipeline.pixels import input_pixels, prepare
+from gorae.pipeline.pixels import input_pixels
 from gorae.stores.prepared import Prepared
 
 # Pictures are drawn before they are mixed; mixing is shown on the first of these draws.
@@ -69,7 +76,11 @@ def describe_augment(
     plan, warnings = _plan(recipe, size)
     for warning in warnings:
         on_event(Event("warning", "augment", warning))
-    return AugmentResult(recipe.augment.policy, f"{describe(plan)}.", warnings=warnings)
+    return AugmentResult(recipe.augment.policy, _text(recipe, plan), warnings=warnings)
+
+
+def _text(recipe: Recipe, plan: AugmentPlan) -> str:
+    return "; ".join(filter(None, (box_mix_text(recipe), describe(plan)))) + "."
 
 
 def _plan(recipe: Recipe, size: int) -> tuple[AugmentPlan, tuple[str, ...]]:
@@ -113,8 +124,8 @@ def preview(
     plan, warnings = _plan(recipe, train_spec.input_size)
     for warning in warnings:
         on_event(Event("warning", "augment", warning))
-    prepared = prepare(context, recipe, spec, on_event=on_event)
-    table = _readable(context, prepared)
+    prepared = prepare_training(context, recipe, spec, on_event=on_event)
+    table = _readable(context, recipe, prepared)
     shown = [_Shown.read(table, place, prepared.pixels) for place in _spread(table, num_images)]
     rows = [
         _row(one, spec=spec, train_spec=train_spec, plan=plan, recipe=recipe, num=num_draws)
@@ -129,7 +140,7 @@ def preview(
     )
     sheet = draw_sheet(
         f"augment.policy = {recipe.augment.policy}",
-        [f"{describe(plan)}."],
+        [_text(recipe, plan)],
         columns=["as stored", "in evaluation", *(f"epoch {n + 1}" for n in range(num_draws))],
         rows=rows,
     )
@@ -139,7 +150,7 @@ def preview(
     write_bytes(path, buffer.getvalue())
     on_event(Event("message", "augment", f"wrote {path}"))
     names = tuple(one.name for one in shown)
-    return AugmentResult(recipe.augment.policy, f"{describe(plan)}.", path, names, warnings)
+    return AugmentResult(recipe.augment.policy, _text(recipe, plan), path, names, warnings)
 
 
 @dataclass(frozen=True)
@@ -151,21 +162,27 @@ class _Shown:
     place: int
     """Its index among the training pictures: decides what is drawn for it."""
     image: torch.Tensor
+    others: tuple[torch.Tensor, ...] = ()
+    """The same as the further sources of boxes crop it."""
 
     @classmethod
     def read(cls, table: pd.DataFrame, place: int, pixels: PixelStore) -> "_Shown":
         line = table.iloc[place]
-        stored = torch.from_numpy(pixels.read(str(line["sha256"])).copy()).permute(2, 0, 1)
-        return cls(str(line["image_id"]), _label(line["label"]), place, stored)
+        keys = [line["sha256"], *line.get("others", ())]
+        first, *others = (
+            torch.from_numpy(pixels.read(str(key)).copy()).permute(2, 0, 1) for key in keys
+        )
+        name = str(line["image_id"])
+        return cls(name, _label(line["label"]), place, first, tuple(others))
 
 
 def _label(label: Any) -> str:
     return ", ".join(label) if isinstance(label, tuple) else f"{label}"
 
 
-def _readable(context: Context, prepared: Prepared) -> pd.DataFrame:
-    """The train table's pictures that can be shown, with ``sha256``: the key of
-    their pixels."""
+def _readable(context: Context, recipe: Recipe, prepared: Prepared) -> pd.DataFrame:
+    """The train table's pictures that can be shown, with ``sha256``: the key of their pixels,
+    and ``others``: those under further sources of boxes."""
     scan = prepared.scan.set_index("image_id").assign(key=prepared.keys)
     train = context.tables.train
     table = train[usable(scan, train["image_id"])].reset_index(drop=True)
@@ -173,7 +190,8 @@ def _readable(context: Context, prepared: Prepared) -> pd.DataFrame:
         raise DataError(
             "None of the training pictures can be read; .gorae/scan.parquet says why."
         )
-    return table.assign(sha256=table["image_id"].map(scan["key"]))
+    keyed = with_other_keys(context, recipe, scan, table)
+    return keyed.assign(sha256=table["image_id"].map(scan["key"]))
 
 
 def _spread(table: pd.DataFrame, num_images: int) -> list[int]:
@@ -193,7 +211,10 @@ def _row(
     num: int,
 ) -> Row:
     draws = [
-        Cell(_drawn(shown, spec=train_spec, plan=plan, recipe=recipe, epoch=epoch))
+        Cell(
+            _drawn(shown, spec=train_spec, plan=plan, recipe=recipe, epoch=epoch),
+            source_names(recipe)[_source(shown, recipe, epoch)] if shown.others else "",
+        )
         for epoch in range(num)
     ]
     cells = (Cell(shown.image), Cell(eval_transform(shown.image, spec)), *draws)
@@ -209,7 +230,14 @@ def _drawn(
     epoch: int = FIRST_EPOCH,
 ) -> torch.Tensor:
     rng = philox(recipe.seed, epoch, shown.place)
-    return augmented(shown.image, spec=spec, plan=plan, rng=rng)
+    image = (shown.image, *shown.others)[_source(shown, recipe, epoch)]
+    return augmented(image, spec=spec, plan=plan, rng=rng)
+
+
+def _source(shown: _Shown, recipe: Recipe, epoch: int) -> int:
+    """Whose box a picture is cropped to in an epoch, 0 where there is but one."""
+    shares = [each.share for each in recipe.augment.box_mix]
+    return drawn_source(shares, seed=recipe.seed, epoch=epoch, index=shown.place)
 
 
 def _of_rare_classes(

@@ -29,6 +29,13 @@ from gorae.pipeline.ensemble import (
     vote_over_members,
     write_joined,
 )
+from gorae.pipeline.open_set import open_sets_of, scored_context
+from gorae.pipeline.part_target import (
+    as_target,
+    group_score,
+    require_one_target,
+    target_of,
+)
 from gorae.pipeline.runs import environment, recorded
 from gorae.pipeline.scores import competition_metric, metric_key, row_truth
 from gorae.pipeline.voters import (
@@ -45,7 +52,7 @@ from gorae.workspace import RunFolder, next_number, read_predictions
 # Parts for choosing and scoring where the split has only one.
 NUM_PARTS = 5
 
-_NAME = re.compile(r"[\w.-]+")
+RUN_NAME = re.compile(r"[\w.-]+")
 
 # What runs must share, and what it is called.
 _SHARED = {"split": "folds", "labels": "labels", "metric": "metric"}
@@ -93,6 +100,8 @@ def blend(
     wanted: Sequence[str | None] = runs or [None]
     members = [context.workspace.run(run) for run in wanted]
     _require_sense(members, plan)
+    require_one_target(members)
+    context = as_target(context, target_of(members[0]))
     _require_alike(context, members)
     key = _key(members, plan)
     for run in context.workspace.run_folders():
@@ -104,11 +113,11 @@ def blend(
     if len(members) == 1:
         joined = vote_over_members(context, members[0], how=plan.how)
     else:
-        joined = _join_runs(context, members, plan)
+        joined = _join_runs(scored_context(context, members[0]), members, plan)
     # Only now, so that what cannot be joined leaves no folder behind.
     with exclusive_lock(context.workspace.runs / "lock", purpose="joining runs"):
         target = _make_run(context, members, plan, key)
-        result = write_joined(target, joined, model=_model_name(members))
+        result = write_joined(target, joined, model=model_name(members))
     tell(context, result, recorded(target, on_event))
     return EnsembleResult(target, result)
 
@@ -139,7 +148,7 @@ def _require_sense(members: Sequence[RunFolder], plan: Blend) -> None:
             f"best_subset tries every subset, of {MOST_SUBSET_MEMBERS} runs at most, "
             f"{len(members)} are named; select greedy takes any number"
         )
-    if plan.name is not None and not _NAME.fullmatch(plan.name):
+    if plan.name is not None and not RUN_NAME.fullmatch(plan.name):
         problems.append(f"a name is letters, digits, '.', '_' and '-', got {plan.name!r}")
     if problems:
         raise ConfigError(f"This cannot be joined:\n{list_problems(problems)}")
@@ -159,6 +168,7 @@ def _require_alike(context: Context, members: Sequence[RunFolder]) -> None:
         "metric": metric_key(context),
     }
     first = members[0].read_settings()["keys"]
+    expected = scored_context(context, members[0]).columns
     for member in members:
         keys, columns = member.read_settings()["keys"], read_predictions(member.oof).columns
         problems += [
@@ -171,10 +181,11 @@ def _require_alike(context: Context, members: Sequence[RunFolder]) -> None:
             for key, value in now.items()
             if keys[key] != value
         ]
-        if columns != context.columns:
+        if columns != expected:
             problems.append(
                 f"{member.run_id} predicts {', '.join(columns[:10])}, the classes are "
-                f"{', '.join(context.columns[:10])}"
+                f"{', '.join(expected[:10])}"
+                + (f" and {expected[-1]}" if len(expected) > 10 else "")
             )
     if problems:
         raise UserError(
@@ -199,7 +210,7 @@ def _make_run(
         if run.read_settings().get("key") == key:
             return run
     number = next_number([path.name for path in workspace.runs.glob("*")])
-    name = plan.name or _default_name(members, plan)
+    name, target = plan.name or _default_name(members, plan), target_of(members[0])
     run = RunFolder(workspace.runs / f"{number:04d}-{name}")
     write_json(run.environment, environment())
     run.write_settings(
@@ -216,12 +227,13 @@ def _make_run(
             "recipe": {
                 "name": name,
                 "model": {
-                    "name": _model_name(members),
-                    "use": _common(members, "use") or "ensemble",
-                    "weights": _common(members, "weights") or "several",
+                    "name": model_name(members),
+                    "use": common_value(members, "use") or "ensemble",
+                    "weights": common_value(members, "weights") or "several",
                 },
                 # What the pictures of `keys` were prepared with.
                 "preprocess": members[0].read_settings()["recipe"].get("preprocess", []),
+                **({"target": target.model_dump(mode="json")} if target.part else {}),
             },
             "keys": members[0].read_settings()["keys"],
         }
@@ -229,7 +241,7 @@ def _make_run(
     return run
 
 
-def _common(members: Sequence[RunFolder], field: str) -> str | None:
+def common_value(members: Sequence[RunFolder], field: str) -> str | None:
     """What all members have in this field of their model; None where they differ."""
     values = {str(_model(member).get(field)) for member in members}
     return values.pop() if len(values) == 1 else None
@@ -258,7 +270,8 @@ def _model(member: RunFolder) -> Mapping[str, Any]:
     return model
 
 
-def _model_name(members: Sequence[RunFolder]) -> str:
+def model_name(members: Sequence[RunFolder]) -> str:
+    """Names of the members' networks, the first three of them."""
     names = list(dict.fromkeys(str(_model(member)["name"]) for member in members))
     return " + ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
@@ -294,12 +307,14 @@ def _join_runs(context: Context, members: Sequence[RunFolder], plan: Blend) -> J
     results = [member.read_result() or {} for member in members]
     result = {
         **scored(context, oof, metric, groups=groups),
-        "fold_scores": _fold_scores(context, oof, metric, folds),
+        **group_score(context, target_of(members[0]), oof),
+        "fold_scores": scores_by_fold(context, oof, metric, folds),
         "fold_rows": [int((folds == fold).sum()) for fold in np.unique(folds)],
         "num_folds": len(np.unique(folds)),
         "vote": plan.how,
         "members": _members(members, results, weights),
         **selection,
+        **open_sets_of(results),
         "compared": compared(context, metric, oof, rivals=rivals, groups=groups),
         "elapsed_s": round(sum(each.get("elapsed_s", 0.0) for each in results), 1),
     }
@@ -375,9 +390,10 @@ def _parts(folds: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.in
     return found
 
 
-def _fold_scores(
+def scores_by_fold(
     context: Context, oof: Predictions, metric: Metric, folds: NDArray[np.int64]
 ) -> list[float | None]:
+    """The score of the rows of each fold, in the order of the folds."""
     scores = []
     for fold in np.unique(folds):
         inside = [id_ for id_, place in zip(oof.ids, folds, strict=True) if place == fold]

@@ -133,6 +133,8 @@ def _read_line(run: RunFolder, *, metric: str) -> tuple[BoardLine, bool]:
     )
     if line.metric != metric:
         line = replace(line, note=f"scored by {line.metric}, not by {metric}")
+    elif part := recipe.get("target", {}).get("part"):
+        line = replace(line, note=f"scored on the part {part} of the label alone")
     elif line.score is None:
         line = replace(line, note="has no out-of-fold score")
     return line, bool(result.get("greater_is_better", True))

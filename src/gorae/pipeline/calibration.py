@@ -154,6 +154,8 @@ def calibration_key(
         "machine": [machine_fingerprint(), gpu],
         "torch": torch.__version__,
     }
+    if loaded.encoder_sha256 is not None:
+        parts["encoder"] = loaded.model.in_chans
     return content_key(parts)
 
 

@@ -21,6 +21,10 @@ REBUILT = {
 
 _KEPT = {
     "duplicates": "searches for look-alikes; the next split searches again",
+    "compare": "pages of comparisons; `gorae compare` writes them again",
+    "pseudo": "labels of `gorae pseudo`, which runs that learned them name",
+    "boxes": "boxes of `gorae detect`; it can find them again",
+    "autoencoders": "encoders of `gorae autoencoder`, which runs with model.encoder begin with",
     "eda": "what `gorae eda` found; it can find it again",
     "weights": "weights that runs need for prediction",
     "splits": "split contracts; scores name them",
@@ -36,8 +40,7 @@ class Holding:
     """One thing in ``.gorae`` and what it takes."""
 
     kind: str
-    """prepared, features, extracted, run, duplicates, eda, weights, splits, submissions or
-    other."""
+    """A folder of ``REBUILT`` or ``_KEPT``, run, or other."""
     name: str
     """Id of the run; empty for all else."""
     size_bytes: int

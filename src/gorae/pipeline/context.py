@@ -33,6 +33,8 @@ class Context:
     weights: "pd.Series[float] | None" = None
     """Weight of each labelled picture in training, by ``image_id``, where corrections say any
     but 1; 0 keeps it out."""
+    whole: "Context | None" = None
+    """The competition as it is, where labels and metric here are those of one part."""
 
     @property
     def truth(self) -> NDArray[np.int64] | NDArray[np.float32]:

@@ -22,7 +22,8 @@ class Split:
 
     key: str
     folds: pd.DataFrame
-    """``image_id``, ``group``, ``repeat``, ``fold`` (-1: trains, never validates)."""
+    """``image_id``, ``group``, ``repeat``, ``fold`` (-1: trains, never validates); of an open
+    set ``unknown``: nobody of the image's individual trains where it validates."""
     record: dict[str, Any]
     """How it was made, balance and checks."""
     idle: frozenset[str] = frozenset()
@@ -36,6 +37,13 @@ class Split:
         """All (repeat, fold) pairs that are trained."""
         pairs = self.folds.loc[self.folds["fold"] >= 0, ["repeat", "fold"]].drop_duplicates()
         return [(int(r), int(f)) for r, f in sorted(pairs.itertuples(index=False, name=None))]
+
+    def is_known(self, repeat: int, image_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether an image validates where others of its class train; all but in open sets."""
+        if "unknown" not in self.folds:
+            return np.ones(len(image_ids), dtype=bool)
+        table = self.folds[self.folds["repeat"] == repeat].set_index("image_id")
+        return ~table["unknown"].reindex(list(image_ids), fill_value=False).to_numpy(bool)
 
     def parts(
         self, repeat: int, fold: int, image_ids: Sequence[str]
@@ -79,11 +87,17 @@ def read_split(context: Context, scan: pd.DataFrame, settings: SplitSettings) ->
     idle = frozenset[str]()
     if context.weights is not None:
         idle = frozenset(context.weights.index[context.weights == 0])
+    if settings.unknown_share:
+        # Many individuals under one name: nobody learns what they have in common.
+        form, train = context.competition.submission, context.tables.train
+        assert form is not None, "the split looked for its unknown label"
+        idle |= frozenset(train.loc[train["label"] == form.unknown_label, "image_id"])
     return Split(key, read_frame(target / "folds.parquet"), record, idle)
 
 
 def split_key(context: Context, scan: pd.DataFrame, settings: SplitSettings) -> str:
-    """Hash of everything the folds depend on."""
+    """Hash of everything the folds depend on; a part is learned on the folds of its label."""
+    context = context.whole or context
     train = context.tables.train
     columns = [name for name in train.columns if name.startswith(META_PREFIX)]
     wanted = {META_PREFIX + name for name in settings.stratify_columns}
@@ -95,6 +109,8 @@ def split_key(context: Context, scan: pd.DataFrame, settings: SplitSettings) -> 
     digest = sha256_bytes(frame.to_csv(index=False).encode("utf-8"))
     # A column may be a group and a stratum at once, so the cells alone do not tell.
     groups = list(context.tables.group_columns)
-    return content_key(
-        [2, digest, groups, settings.model_dump(mode="json"), context.competition.task]
-    )
+    parts = [2, digest, groups, settings.model_dump(mode="json"), context.competition.task]
+    form = context.competition.submission
+    if settings.unknown_share and form is not None:
+        parts.append(form.unknown_label)
+    return content_key(parts)

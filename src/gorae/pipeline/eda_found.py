@@ -14,7 +14,7 @@ from gorae.data.exif import EXIF_COLUMNS
 from gorae.data.sources import META_PREFIX, TableSource
 from gorae.eda.duplicates_sets import duplicate_sets, swallowing_sets, thresholds_offered
 from gorae.eda.label_errors import SUSPECTS, neighbour_shares
-from gorae.eda.leaks import ROW_ORDER, leak_folds, metadata_leaks, path_columns
+from gorae.eda.leaks import NAME_COLUMNS, ROW_ORDER, leak_folds, metadata_leaks, path_columns
 from gorae.eda.shift import FEWEST_ROWS, Shift, embedding_shift, metadata_shift, rows_like_test
 from gorae.eda.subjects import SubjectProposal, subject_columns
 from gorae.heads import fit_linear
@@ -142,8 +142,13 @@ def surroundings(look: Look) -> pd.DataFrame:
     if source.table is None:
         # Without a table rows come in the order of the paths, which is there already.
         artefacts = artefacts.drop(columns=ROW_ORDER)
+    if any(part.pattern is not None for part in source.compose):
+        # The name is a part of the label, and its number may count within that part.
+        artefacts = artefacts.drop(columns=list(NAME_COLUMNS), errors="ignore")
     artefacts = artefacts.loc[:, artefacts.nunique() > 1]
-    metadata = look.metadata("train")
+    # Of a composed label these are parts, which tell it as they should.
+    told = [META_PREFIX + part.column for part in source.compose if part.column is not None]
+    metadata = look.metadata("train").drop(columns=told, errors="ignore")
     # What devices and programs wrote tells how a file was made, not what it shows.
     of_file = {META_PREFIX + name: name for name in (*EXIF_COLUMNS, *FILE_FIELDS)}
     return pd.concat([artefacts, metadata.rename(columns=of_file)], axis=1)

@@ -14,6 +14,8 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json
 from gorae.metrics import Metric
 from gorae.pipeline.context import Context, open_context
+from gorae.pipeline.open_set import as_scored, find_open_set, open_fold_scores
+from gorae.pipeline.part_target import as_target, group_score, target_of
 from gorae.pipeline.scores import competition_metric, row_truth
 from gorae.pipeline.voters import (
     INTERVAL_SEED,
@@ -78,6 +80,7 @@ def ensemble(
     recipe = settings["recipe"]
     how = recipe["predict"].get("vote", "arithmetic")
     on_event(Event("stage", "ensemble", f"voting over the members of {target.run_id}"))
+    context = as_target(context, target_of(target))
     joined = vote_over_members(context, target, how=how)
     result = write_joined(target, joined, model=recipe["model"]["name"])
     tell(context, result, on_event)
@@ -114,22 +117,31 @@ def vote_over_members(context: Context, trained: RunFolder, *, how: str) -> Join
     folds = read_folds(held_out, contract=contract)
     kind = next(iter(folds[0].voters.values())).kind
     require_fitting(context, metric, how, kind=kind)
-    voting = Voting(context, metric, how)
+    opened = find_open_set(context, trained.read_settings(), contract, metric)
+    voting = Voting(context, metric, how, opened)
     oof = join_oof(voting, folds)
     groups = row_groups(context, oof.ids, contract=contract)
     rivals = _parts(voting, folds)
+    seen = as_scored(context, contract, oof.columns)
     result = {
-        **scored(context, oof, metric, groups=groups),
-        "fold_scores": fold_scores(voting, folds),
+        **scored(seen, oof, metric, groups=groups),
+        **group_score(context, target_of(trained), oof),
+        "fold_scores": fold_scores(voting, folds)
+        if opened is None
+        else open_fold_scores(seen, oof, contract, metric),
         "num_folds": len(folds),
         "vote": how,
-        "compared": compared(context, metric, oof, rivals=rivals, groups=groups),
+        "compared": compared(seen, metric, oof, rivals=rivals, groups=groups),
         "elapsed_s": round(sum(m.read_record()["elapsed_s"] for m in members), 1),
     }
     if not len(context.tables.test):
-        return Joined(oof, None, result)
+        told = {} if opened is None else opened.told(oof, None)
+        return Joined(oof, None, {**result, **told})
     voters = weigh_test(voting, members, folds)
     test, fallback = join_test(voting, trained, voters, scored_ids=oof.ids)
+    if opened is not None:
+        result |= opened.told(oof, test)
+        test = opened.with_column(test, opened.test_value(oof, test))
     told = {"voters": [asdict(voter) for voter in voters], "fallback_rows": fallback}
     return Joined(oof, test, {**result, **told})
 
@@ -176,7 +188,7 @@ def _parts(voting: Voting, folds: Sequence[FoldPredictions]) -> list[Rival]:
 def _other_votes(voting: Voting, folds: Sequence[FoldPredictions]) -> list[Voting]:
     kind = next(iter(folds[0].voters.values())).kind
     names = other_votes(voting.context, voting.metric, voting.how, kind=kind)
-    return [Voting(voting.context, voting.metric, name) for name in names]
+    return [Voting(voting.context, voting.metric, name, voting.open_set) for name in names]
 
 
 def other_votes(context: Context, metric: Metric, how: str, *, kind: Kind) -> list[str]:
@@ -230,16 +242,24 @@ def tell(context: Context, result: dict[str, Any], on_event: OnEvent) -> None:
     text = (
         f"{result['metric']} {result['score']:.4f} (95 %: {low:.4f} to {high:.4f}), out of fold"
     )
+    if "groups" in result:
+        text += f"; {result['groups']['metric']} of its groups {result['groups']['score']:.4f}"
     on_event(Event("message", "ensemble", text))
 
 
 def _doubts(context: Context, result: dict[str, Any]) -> list[str]:
     doubts = []
     form = context.competition.submission
-    if form is not None and form.unknown_label not in (None, *context.tables.classes):
+    has_unknown = result.get("unknown", {}).get("num_rows", 0) > 0
+    if (
+        form is not None
+        and form.unknown_label not in (None, *context.tables.classes)
+        and not has_unknown
+    ):
         doubts.append(
             f"the out-of-fold score knows labels of the train table only: on a test set where "
-            f"{form.unknown_label} is right it says nothing, and the score there may be lower"
+            f"{form.unknown_label} is right it says nothing, and the score there may be lower; "
+            "split.unknown_share holds individuals out, to see it"
         )
     if result["num_rows_unscored"]:
         doubts.append(

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from gorae.config import Recipe
+from gorae.config.pseudo import PseudoSettings
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.inference import Execution
 from gorae.models import LoadedModel
+from gorae.pipeline.box_mix import prepare_training
 from gorae.pipeline.calibration import CALIBRATION_FILE, Work
 from gorae.pipeline.context import Context, open_context, read_scan, require_trainable, usable
 from gorae.pipeline.contract import read_split
 from gorae.pipeline.job import Job, train_table
 from gorae.pipeline.learning import fit_plan, fold_data, require_finetuning
+from gorae.pipeline.metadata import read_metadata, with_metadata
 from gorae.pipeline.network import as_arithmetic, choose_arithmetic, load_network
-from gorae.pipeline.pixels import prepare
+from gorae.pipeline.part_target import as_target
 from gorae.pipeline.scores import competition_metric
 from gorae.report.schedule import SweepPage, write_sweep_page
 from gorae.stopping import never_stopped
@@ -64,7 +67,9 @@ def find_lr(folder: Path, *, recipe: Recipe, on_event: OnEvent = ignore_events) 
         ConfigError: There is no split, or the recipe does not train with a learning rate.
     """
     require_finetuning(recipe)
-    context = open_context(folder)
+    # Of the pictures with true labels, which need no earlier run.
+    recipe = recipe.model_copy(update={"pseudo": PseudoSettings()})
+    context = as_target(open_context(folder), recipe.target)
     require_trainable(context)
     on_event(Event("stage", "network", f"loading {recipe.model.name}"))
     loaded = load_network(context, recipe)
@@ -104,7 +109,7 @@ def _job(
     on_event: OnEvent,
 ) -> Job:
     """What a training would be given, without a run."""
-    prepared = prepare(context, recipe, loaded.spec, on_event=on_event)
+    prepared = prepare_training(context, recipe, loaded.spec, on_event=on_event)
     scan = read_scan(context)
     made = read_split(context, scan, recipe.split)
     train = recipe.train
@@ -115,6 +120,10 @@ def _job(
         cache=context.workspace.home / CALIBRATION_FILE,
     )
     images = train_table(context, recipe, scan, made)
+    # Nothing is predicted.
+    images, test, metadata = with_metadata(
+        read_metadata(context, recipe, scan), images, images.iloc[:0]
+    )
     return Job(
         context=context,
         recipe=recipe,
@@ -127,12 +136,12 @@ def _job(
         execution=Execution(arithmetic=as_arithmetic(chosen)),
         train=images,
         truth=context.truth[usable(scan, context.tables.train["image_id"])],
-        # Nothing is predicted.
-        test=images.iloc[:0],
+        test=test,
         workers=chosen["workers"],
         deadline=None,
         on_event=on_event,
         stopping=never_stopped,
+        metadata=metadata,
     )
 
 

@@ -22,9 +22,12 @@ from gorae.models import LoadedModel
 from gorae.models.network import ImageModel, enable_gradient_checkpointing
 from gorae.pipeline.curves import open_curves
 from gorae.pipeline.job import Job, finish_member, keep_predictions
+from gorae.pipeline.judging import judged
 from gorae.pipeline.learning import augment_warnings, fit_plan, fold_data
 from gorae.pipeline.network import checkpoint_weights, load_network
 from gorae.pipeline.pixels import training_sizes
+from gorae.pipeline.pseudo_rows import with_pseudo_rows
+from gorae.pipeline.start import start_member
 from gorae.training.checkpoint import Checkpoint
 from gorae.training.fit import FoldResult, fit_fold
 from gorae.training.optim import rate_warnings
@@ -108,8 +111,12 @@ def _train_member(
     started = time.monotonic()
     epochs = epochs or job.recipe.train.epochs
     network = load_network(job.context, job.recipe)
+    start_member(job, network.model, member)
     _require_sizes(network.model, training_sizes(job.recipe, job.spec, epochs=epochs))
-    data = fold_data(job, train, valid, epochs=epochs)
+    # Checkpoints are chosen by individuals that can be known.
+    known = job.split.is_known(place[0] if place else 0, job.train["image_id"].tolist())
+    data = fold_data(job, train, valid & known, epochs=epochs)
+    data = with_pseudo_rows(job, data, place=place)
     plan = fit_plan(job, loaded, epochs=epochs)
     if job.recipe.train.checkpoint_gradients:
         enable_gradient_checkpointing(network.model)
@@ -147,7 +154,7 @@ def _train_member(
     for note in result.notes:
         job.on_event(Event("warning", "train", f"{member.name}: {note}"))
     used = result.checkpoints[: job.recipe.predict.use_checkpoints]
-    _predict(job, member, network, used, valid)
+    _predict(job, member, network, used, train, valid)
     sample = _fit_sample(train, int(valid.sum()))
     train_score = _train_score(job, member, network, used[0], sample)
     if job.group.is_first:
@@ -156,7 +163,7 @@ def _train_member(
             member,
             place=place,
             used=[checkpoint.name for checkpoint in used],
-            sizes=(int(train.sum()), int(valid.sum())),
+            sizes=(len(data.train), int(valid.sum())),
             elapsed_s=time.monotonic() - started,
             extra={
                 "best_epoch": used[0].epoch,
@@ -219,7 +226,9 @@ def _train_score(
         execution=replace(job.execution, compile=False),
     )
     try:
-        return evaluate(job.metric, job.truth[sample], values[IDENTITY])
+        # Of individuals that are doubled, the half of pictures as they are.
+        shown = values[IDENTITY][:, : len(job.context.columns)]
+        return evaluate(job.metric, job.truth[sample], shown)
     except DataError:
         # As when a class is not in the sample.
         return None
@@ -244,24 +253,38 @@ def _predict(
     member: Member,
     network: LoadedModel,
     checkpoints: Sequence[Checkpoint],
+    train: Mask,
     valid: Mask,
 ) -> None:
     """What each checkpoint says of the images it may be asked: validation and test ones."""
-    held_out = job.train[valid]
-    shown = pd.concat([held_out[["image_id", "sha256"]], job.test[["image_id", "sha256"]]])
+    held_out, individuals = job.train[valid], job.individuals
+    columns = ["image_id", "sha256", *([] if job.metadata is None else ["known"])]
+    shown = pd.concat([held_out[columns], job.test[columns]])
     ids = shown["image_id"].tolist()
+    weights = [checkpoint_weights(member, checkpoint) for checkpoint in checkpoints]
+    forms = {each.name: each.form for each in weights}
+    has_gallery = individuals is not None and individuals.needs_gallery
+    if individuals is not None:
+        weights = individuals.as_raw(weights)
+    if has_gallery:
+        shown = pd.concat([shown, job.train.loc[train, ["image_id", "sha256"]]])
     found = _predicted(
         job,
         network,
-        [checkpoint_weights(member, checkpoint) for checkpoint in checkpoints],
+        weights,
         shown,
         views=job.views,
+        embedded=has_gallery,
         execution=job.execution,
     )
     cut = len(held_out)
-    for checkpoint, values in found:
+    for checkpoint, raw in found:
         if not job.group.is_first:
             continue
+        values = raw
+        if individuals is not None:
+            form = forms[checkpoint]
+            values = judged(job, member, checkpoint, raw, form=form, train=train, valid=valid)
         for view, rows in values.items():
             kept = partial(keep_predictions, job, member, checkpoint=checkpoint, view=view)
             kept("test", ids[cut:], rows[cut:])
@@ -277,6 +300,7 @@ def _predicted(
     shown: pd.DataFrame,
     *,
     views: Sequence[str],
+    embedded: bool = False,
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
     """``predict_checkpoints`` of the images of a table, which the processes share out.
@@ -288,8 +312,15 @@ def _predicted(
     found = predict_checkpoints(
         network.model,
         checkpoints,
-        Pictures(job.pixels, part["sha256"].tolist(), job.spec, part["image_id"].tolist()),
+        Pictures(
+            job.pixels,
+            part["sha256"].tolist(),
+            job.spec,
+            part["image_id"].tolist(),
+            job.known(part),
+        ),
         views=views,
+        embedded=embedded,
         execution=execution,
     )
     places = torch.from_numpy(own)

@@ -13,7 +13,9 @@ from gorae.files import write_text
 from gorae.heads import Head, fit_linear, fit_mlp
 from gorae.models import LoadedModel
 from gorae.pipeline.features import Extractor, backbone_features
+from gorae.pipeline.individuals import said_of_features, save_gallery
 from gorae.pipeline.job import Job, finish_member, keep_predictions
+from gorae.pipeline.judging import galleries
 from gorae.pipeline.network import keep_backbone
 from gorae.workspace import Member, write_head
 
@@ -92,22 +94,45 @@ def _solve(
     started = time.monotonic()
     num_train = len(job.train)
     first = features[job.views[0]][:num_train]
-    head = _fit(job, first[train], job.truth[train], job.train["group"].to_numpy()[train])
+    individuals, head = job.individuals, None
+    of_fold = whole = None
+    if individuals is None or individuals.share < 1:
+        head = _fit(job, first[train], job.truth[train], job.train["group"].to_numpy()[train])
+    if individuals is not None:
+        places = np.r_[np.flatnonzero(train), np.flatnonzero(valid)]
+        known = {view: matrix[places] for view, matrix in features.items()}
+        of_fold, whole = galleries(job, known, train=train, valid=valid)
+        save_gallery(member, CHECKPOINT, whole)
     ids = job.train["image_id"].to_numpy()
     for view, matrix in features.items():
-        parts = [("test", job.test["image_id"].tolist(), matrix[num_train:])]
+        parts = [("test", job.test["image_id"].tolist(), matrix[num_train:], whole)]
         if place is not None:
-            parts.append(("valid", ids[valid].tolist(), matrix[:num_train][valid]))
-        for part, image_ids, rows in parts:
+            rows = matrix[:num_train][valid]
+            parts.append(("valid", ids[valid].tolist(), rows, of_fold))
+        for part, image_ids, rows, gallery in parts:
             keep_predictions(
                 job,
                 member,
                 part,
                 image_ids,
-                head.predict(rows),
+                said_of_features(individuals, head, gallery, rows, view=view),
                 checkpoint=CHECKPOINT,
                 view=view,
             )
+    if head is not None:
+        _keep_head(job, member, head)
+    finish_member(
+        job,
+        member,
+        place=place,
+        used=[CHECKPOINT],
+        sizes=(int(train.sum()), int(valid.sum())),
+        elapsed_s=time.monotonic() - started + shared_s,
+        extra={} if head is None else {"strength": head.strength},
+    )
+
+
+def _keep_head(job: Job, member: Member, head: Head) -> None:
     write_head(member.checkpoints / f"{CHECKPOINT}.safetensors", head)
     tried = [
         {"strength": s, "score": -loss, "chosen": s == head.strength}
@@ -118,15 +143,6 @@ def _solve(
     if not head.converged:
         text = f"{member.name}: the head's solver stopped before its tolerance"
         job.on_event(Event("warning", "train", text))
-    finish_member(
-        job,
-        member,
-        place=place,
-        used=[CHECKPOINT],
-        sizes=(int(train.sum()), int(valid.sum())),
-        elapsed_s=time.monotonic() - started + shared_s,
-        extra={"strength": head.strength},
-    )
 
 
 def _fit(

@@ -17,8 +17,11 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.inference import Execution
 from gorae.metrics import Metric
 from gorae.models import LoadedModel
+from gorae.pipeline.box_mix import with_other_keys
 from gorae.pipeline.context import Context, read_scan, usable
 from gorae.pipeline.contract import Split, read_split
+from gorae.pipeline.individuals import Individuals, individuals_of
+from gorae.pipeline.metadata import read_metadata, with_metadata
 from gorae.pipeline.network import execution_of
 from gorae.pipeline.pixels import pixel_keys
 from gorae.pipeline.scores import competition_metric
@@ -51,7 +54,7 @@ class Job:
     """How forward passes are run; training is computed in its ``arithmetic``."""
     train: pd.DataFrame
     """Usable train images: ``image_id``, ``row_id``, ``role``, ``sha256`` (the key of their
-    pixels), ``group``."""
+    pixels), ``group``; under ``augment.box_mix`` also ``others``, keys under its sources."""
     truth: NDArray[Any]
     """Encoded labels of ``train``, (N,) or (N, K)."""
     test: pd.DataFrame
@@ -63,8 +66,18 @@ class Job:
     on_event: OnEvent
     stopping: Stopping
     """Opened around each training."""
+    metadata: NDArray[np.float32] | None = None
+    """What is known of the images of ``train`` and ``test``, for a network with a place for it;
+    then both have a column ``known``, the row of each image here."""
     group: Group = SOLO
     """The processes that train it together; each has the same job but this."""
+
+    def known(self, images: pd.DataFrame) -> NDArray[np.float32] | None:
+        """What is known of some images of ``train`` and ``test``, (N, M); None as metadata."""
+        if self.metadata is None:
+            return None
+        rows: NDArray[np.float32] = self.metadata[images["known"].to_numpy(np.int64)]
+        return rows
 
     @property
     def image_ids(self) -> list[str]:
@@ -84,7 +97,14 @@ class Job:
     @property
     def kind(self) -> Kind:
         """What the predictions are."""
+        if self.recipe.predict.retrieval_share:
+            return "score"
         return KINDS[self.context.competition.task]
+
+    @property
+    def individuals(self) -> Individuals | None:
+        """How its networks speak of individuals; None where they do as any others."""
+        return individuals_of(self.recipe, num_classes=len(self.context.columns))
 
     @property
     def refit_part(self) -> NDArray[np.bool_]:
@@ -111,6 +131,11 @@ def open_job(
     """The job of a run whose folder, split and prepared pictures are there."""
     scan, settings = read_scan(context), run.read_settings()
     made = read_split(context, scan, recipe.split)
+    train, test, metadata = with_metadata(
+        read_metadata(context, recipe, scan),
+        train_table(context, recipe, scan, made),
+        test_table(context, recipe, scan),
+    )
 
     def warn(text: str) -> None:
         on_event(Event("warning", "train", text))
@@ -124,13 +149,14 @@ def open_job(
         spec=loaded.spec,
         pixels=PixelStore(context.workspace.prepared / settings["keys"]["pixels"]),
         execution=execution_of(run, recipe, on_note=warn),
-        train=train_table(context, recipe, scan, made),
+        train=train,
         truth=context.truth[usable(scan, context.tables.train["image_id"])],
-        test=test_table(context, recipe, scan),
+        test=test,
         workers=settings["choices"]["arithmetic"]["workers"],
         deadline=deadline,
         on_event=on_event,
         stopping=stopping,
+        metadata=metadata,
     )
 
 
@@ -197,7 +223,7 @@ def train_table(
             f"{int(missing.sum())} training pictures are not in the split, first "
             f"{table['image_id'][missing].iloc[0]}. Run `gorae split` again."
         )
-    return pd.DataFrame(
+    images = pd.DataFrame(
         {
             "image_id": table["image_id"],
             "row_id": table["row_id"],
@@ -206,6 +232,7 @@ def train_table(
             "group": first.loc[table["image_id"]].to_numpy(np.int64),
         }
     )
+    return with_other_keys(context, recipe, scan, images)
 
 
 def test_table(context: Context, recipe: Recipe, scan: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """From a recipe and a fold to what ``training`` takes: its data and its numbers."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,9 @@ from gorae.augment.plan import AugmentPlan, resolve_augment
 from gorae.augment.policies import augmented, identity_warnings
 from gorae.config import Recipe
 from gorae.config.effects import MIXING
+from gorae.data.boxes_drawn import BoxMix, BoxMixDataset
 from gorae.data.dataset import ImageDataset, Sampling, TrainDataset, TrainTransform
+from gorae.data.mirrored import TwoSidedDataset
 from gorae.data.pixels import PixelSpec
 from gorae.data.sources import META_PREFIX
 from gorae.errors import ConfigError, DataError
@@ -26,8 +29,11 @@ from gorae.files import sha256_file
 from gorae.metrics import evaluate
 from gorae.models import LoadedModel
 from gorae.pipeline.composed import part_weights, parts_in_use
+from gorae.pipeline.finer_target import finer_target, learned_names
 from gorae.pipeline.job import Job
+from gorae.pipeline.part_target import learned_truth
 from gorae.pipeline.pixels import training_sizes
+from gorae.pipeline.two_sided import both_sides
 from gorae.training.average import default_decay
 from gorae.training.losses import LossPlan, class_weights
 from gorae.training.optim import OptimPlan
@@ -62,14 +68,19 @@ def fold_data(job: Job, train: Mask, valid: Mask, *, epochs: int) -> FoldData:
     has_valid = bool(valid.any())
     first, *later = _changes(job.recipe, job.spec, epochs)
     as_evaluated = partial(eval_transform, spec=job.spec)
-    return FoldData(
+    learned = learned_truth(job.context, job.recipe, job.train["image_id"])
+    learned = job.truth if learned is None else learned
+    finer = finer_target(job.context, job.recipe)
+    learned = learned if finer is None else finer.of(job.train["image_id"])
+    dataset = _dataset(job, train, epochs)
+    data = FoldData(
         task=job.context.competition.task,
         num_classes=len(job.context.columns),
         spec=job.spec,
-        train=TrainDataset(
+        train=dataset(
             job.pixels, hashes[train].tolist(), first[1], seed=job.recipe.seed, later=later
         ),
-        train_truth=job.truth[train],
+        train_truth=learned[train],
         train_ids=ids[train].tolist(),
         scorer=_scorer(job),
         valid=ImageDataset(job.pixels, hashes[valid].tolist(), as_evaluated)
@@ -77,13 +88,34 @@ def fold_data(job: Job, train: Mask, valid: Mask, *, epochs: int) -> FoldData:
         else None,
         valid_truth=job.truth[valid] if has_valid else None,
         train_weights=_image_weights(job, train),
-        sampling=_sampling(job, job.truth[train]),
+        sampling=fold_sampling(job, learned[train]),
         largest_side=max(training_sizes(job.recipe, job.spec, epochs=epochs)),
         parts=parts_in_use(job.context, job.recipe)
         if job.recipe.model.outputs != "classes"
         else None,
         hook=_batch_hook(job.recipe, job.context.workspace.folder),
+        train_metadata=job.known(job.train[train]),
+        valid_metadata=job.known(job.train[valid]) if has_valid else None,
     )
+    if finer is not None:
+        data = finer.learned_in(data, learned[valid])
+    return both_sides(data) if job.recipe.augment.flip_identities else data
+
+
+def _dataset(job: Job, train: Mask, epochs: int) -> Callable[..., TrainDataset]:
+    """What makes the dataset of a train part."""
+    recipe, images = job.recipe, job.train[train]
+    if recipe.augment.flip_identities:
+        return TwoSidedDataset
+    if not recipe.augment.box_mix:
+        return TrainDataset
+    mix = BoxMix(
+        shares=tuple(each.share for each in recipe.augment.box_mix),
+        others=dict(zip(images["sha256"], images["others"], strict=True)),
+        # FixRes fits the network to pictures as they are evaluated.
+        epochs=epochs if recipe.train.fixres_epochs else None,
+    )
+    return partial(BoxMixDataset, mix=mix)
 
 
 def fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
@@ -95,13 +127,17 @@ def fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
     return FitPlan(
         course=course,
         batch_size=train.batch_size,
-        optim=fold_optim(job.recipe, is_pretrained=loaded.weights_sha256 is not None),
+        optim=fold_optim(
+            job.recipe,
+            is_pretrained=loaded.weights_sha256 is not None or train.start is not None,
+        ),
         loss=_loss_plan(job),
         mix=mix if mix.is_on else None,
         accumulate=train.accumulate,
         clip_norm=train.clip_norm,
         ema_decay=_ema_decay(job, course),
         is_frozen=train.freeze == "backbone",
+        frozen_module="backbone.encoder" if train.freeze == "encoder" else None,
         unfreeze_every=train.unfreeze_every,
         patience=train.patience,
         keep_checkpoints=train.keep_checkpoints,
@@ -162,7 +198,8 @@ def _ema_decay(job: Job, course: Course) -> float | None:
     train = job.recipe.train
     if not train.ema:
         return None
-    batches = -(-len(job.train) // train.batch_size)
+    num_shown = len(job.train) * (2 if job.recipe.augment.flip_identities else 1)
+    batches = -(-num_shown // train.batch_size)
     steps = course.all_epochs * -(-batches // train.accumulate)
     return train.ema_decay or default_decay(steps)
 
@@ -177,7 +214,7 @@ def _identity(job: Job, epochs: int) -> dict[str, Any]:
         "model": job.recipe.model.model_dump(mode="json"),
         "sizes": list(training_sizes(job.recipe, job.spec, epochs=epochs)),
         "checkpoint_gradients": train.checkpoint_gradients,
-        "classes": list(job.context.columns),
+        "classes": list(learned_names(job.context, job.recipe)),
         "batch_hook": sha256_file(folder / hook.rpartition(":")[0]) if hook else None,
         "threads": torch.get_num_threads(),
     }
@@ -270,7 +307,8 @@ def _column_weights(job: Job, train: Mask) -> NDArray[np.float64] | None:
     return weights
 
 
-def _sampling(job: Job, truth: NDArray[Any]) -> Sampling:
+def fold_sampling(job: Job, truth: NDArray[Any]) -> Sampling:
+    """Which images an epoch of a train part shows, (N,) or (N, K) labels."""
     train, augment = job.recipe.train, job.recipe.augment
     weights = None
     if train.sampler == "weighted":
@@ -284,7 +322,8 @@ def _sampling(job: Job, truth: NDArray[Any]) -> Sampling:
 
 
 def _drawing_weights(job: Job, truth: NDArray[Any]) -> NDArray[np.float64]:
-    task, num_classes = job.context.competition.task, len(job.context.columns)
+    task = job.context.competition.task
+    num_classes = len(learned_names(job.context, job.recipe))
     if task == "regression":
         raise ConfigError(
             'train.sampler = "weighted" draws by class, and a regression has none. Set it to '
@@ -303,7 +342,8 @@ def _drawing_weights(job: Job, truth: NDArray[Any]) -> NDArray[np.float64]:
 
 def _partners(job: Job, truth: NDArray[Any]) -> NDArray[np.int64]:
     """Positions of the images of the rare classes in the train part."""
-    columns, wanted = list(job.context.columns), job.recipe.augment.rare_classes
+    columns = list(learned_names(job.context, job.recipe))
+    wanted = job.recipe.augment.rare_classes
     unknown = [name for name in wanted if name not in columns]
     if unknown or job.context.competition.task == "regression":
         raise ConfigError(

@@ -7,10 +7,14 @@ from typing import Any
 
 from gorae.data.pixels import PixelSpec
 from gorae.models.describe import Architecture, describe_architecture
+from gorae.models.encoded import network_input
+from gorae.models.encoder import read_encoder_info
 from gorae.models.hub import PretrainedLine, list_pretrained
 from gorae.models.load import fit_input_size
 from gorae.models.plan import ModelPlan
 from gorae.models.resolve import find_pixels
+from gorae.pipeline.encoders import find_encoder
+from gorae.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ def describe_model(
     name: str,
     kwargs: Mapping[str, Any] | None = None,
     size: int | None = None,
+    encoder: str | None = None,
 ) -> ModelDescription:
     """Describe a network without its weights; nothing is downloaded.
 
@@ -47,16 +52,21 @@ def describe_model(
         folder: The folder a user's file is looked for in.
         name: A timm name, ``torchvision/NAME``, ``lenet5``, or ``file.py:Class``.
         kwargs: Arguments of the network's constructor.
-        size: Side of its input in pixels; None: the network's own.
+        size: Side of its input in pixels; None: the network's own, or its encoder's.
+        encoder: What ``model.encoder`` names; its layers come first.
 
     Raises:
-        ConfigError: The name is unknown, or the network takes no such argument or size.
+        ConfigError: The name is unknown, the network takes no such argument or size, or there
+            is no such encoder.
     """
-    spec = find_pixels(ModelPlan(name, pixels={"input_size": size}), folder=folder)
+    file = find_encoder(Workspace(folder.resolve()), encoder)
+    plan = ModelPlan(name, pixels={"input_size": size}, encoder=file)
+    spec = find_pixels(plan, folder=folder)
     architecture = describe_architecture(
         name,
-        kwargs=fit_input_size(name, kwargs or {}, spec),
+        kwargs=fit_input_size(name, kwargs or {}, network_input(plan, spec)),
         input_size=spec.input_size,
         folder=folder,
+        encoder_channels=None if file is None else read_encoder_info(file).channels,
     )
     return ModelDescription(name, spec, architecture, list_pretrained(name))

@@ -1,6 +1,7 @@
 """From a recipe to a network and the arithmetic it computes in."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gorae.pipeline.calibration import (
     write_calibration,
 )
 from gorae.pipeline.context import Context
+from gorae.pipeline.encoders import encoder_notes
 from gorae.pipeline.pixels import model_plan
 from gorae.training.checkpoint import Checkpoint, load_first_good
 from gorae.training.evaluate import Arithmetic
@@ -34,17 +36,24 @@ PREDICT_BATCH_SIZE = {"cpu": 8, "cuda": 64}
 
 def load_network(context: Context, recipe: Recipe) -> LoadedModel:
     """The network of ``recipe`` with its weights; see ``gorae.models.load_model``."""
-    return load_model(model_plan(context, recipe), folder=context.workspace.folder)
+    plan = model_plan(context, recipe)
+    loaded = load_model(plan, folder=context.workspace.folder)
+    if plan.encoder is None:
+        return loaded
+    return replace(loaded, notes=(*loaded.notes, *encoder_notes(plan.encoder, recipe)))
 
 
 def weights_key(recipe: Recipe, loaded: LoadedModel, *, folder: Path) -> str:
-    """A hash of what the network starts as: its weights, and the user's file it comes from.
+    """A hash of what the network starts as: its weights, the user's file it comes from, and
+    the encoder before it.
 
     Random weights are known by their seed.
     """
     key = (loaded.weights_sha256 or f"random-{recipe.seed}")[:16]
     if is_user_class(recipe.model.name):
         key += "-" + sha256_file(folder / recipe.model.name.rpartition(":")[0])[:16]
+    if loaded.encoder_sha256 is not None:
+        key += f"-{loaded.encoder_sha256[:16]}"
     return key
 
 

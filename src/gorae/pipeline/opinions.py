@@ -20,6 +20,7 @@ from gorae.inference import (
     predict_probabilities,
 )
 from gorae.models import LoadedModel, map_class_probabilities
+from gorae.pipeline.individuals import individuals_of, load_gallery, said_of_features
 from gorae.pipeline.network import checkpoint_weights, execution_of
 from gorae.training.checkpoint import read_checkpoints
 from gorae.training.outputs import OutputForm
@@ -52,6 +53,7 @@ def _frozen(
     loaded: FinishedRun, network: LoadedModel, pictures: Pictures, on_event: OnEvent
 ) -> Says:
     says: Says = {}
+    individuals = individuals_of(loaded.recipe, num_classes=len(loaded.columns))
     for view in expand_views(loaded.recipe.predict.views):
         features = extract_features(
             network.model,
@@ -62,8 +64,13 @@ def _frozen(
         )
         for member in loaded.run.members():
             for name in member.read_record()["used_checkpoints"]:
-                head = read_head(member.checkpoints / f"{name}.safetensors")
-                says[member.name, name, view] = head.predict(features)
+                head = gallery = None
+                if individuals is None or individuals.share < 1:
+                    head = read_head(member.checkpoints / f"{name}.safetensors")
+                if individuals is not None:
+                    gallery = load_gallery(member, name)
+                said = said_of_features(individuals, head, gallery, features, view=view)
+                says[member.name, name, view] = said
     return says
 
 
@@ -81,20 +88,28 @@ def _finetuned(
             for checkpoint in known
             if checkpoint.name in used
         ]
+    individuals = individuals_of(loaded.recipe, num_classes=len(loaded.columns))
+    named = [replace(weights, name=f"{weights.name} of {member}") for member, weights in wanted]
     # Every picture is read and resized once for all folds and checkpoints.
     found = predict_checkpoints(
         network.model,
-        [replace(weights, name=f"{weights.name} of {member}") for member, weights in wanted],
+        named if individuals is None else individuals.as_raw(named),
         pictures,
         views=expand_views(loaded.recipe.predict.views),
+        embedded=individuals is not None and individuals.needs_gallery,
         execution=_execution(loaded, on_event),
         on_progress=_on_progress(on_event, "pictures, all checkpoints"),
     )
-    return {
-        (member, weights.name, view): rows
-        for (member, weights), (_, values) in zip(wanted, found, strict=True)
-        for view, rows in values.items()
-    }
+    says: Says = {}
+    for (name, weights), (_, values) in zip(wanted, found, strict=True):
+        said = values
+        if individuals is not None:
+            gallery = None
+            if individuals.needs_gallery:
+                gallery = load_gallery(loaded.run.member(name), weights.name)
+            said = individuals.judge(values, weights.form, gallery=gallery)
+        says |= {(name, weights.name, view): rows for view, rows in said.items()}
+    return says
 
 
 def _as_is(

@@ -63,7 +63,7 @@ def arguments_key(context: Context, recipe: Recipe) -> str:
 def _boxes(context: Context, step: CropBoxStep, image_ids: Sequence[str]) -> dict[str, Box]:
     """The box of each picture that has one."""
     if step.annotations is not None:
-        found = _annotated_boxes(context, step, image_ids)
+        found = annotated_boxes(context, step, image_ids)
         where = step.annotations
     else:
         found, problems = table_boxes(context)
@@ -132,7 +132,7 @@ def _read_boxes(
         if not text:
             continue
         try:
-            box = _as_box(_numbers(text), box_format)
+            box = as_box(cell_numbers(text), box_format)
         except ValueError as error:
             bad.append((image, f"{text[:60]!r} {error}"))
         else:
@@ -140,7 +140,12 @@ def _read_boxes(
     return dict(found), bad
 
 
-def _numbers(text: str) -> list[float]:
+def cell_numbers(text: str) -> list[float]:
+    """The numbers in a cell of a table.
+
+    Raises:
+        ValueError: It holds something else; the message ends a sentence about the cell.
+    """
     if not _LIST.fullmatch(text):
         raise ValueError("is no list of numbers")
     numbers = [float(number) for number in _NUMBER.findall(text)]
@@ -149,7 +154,12 @@ def _numbers(text: str) -> list[float]:
     return numbers
 
 
-def _as_box(numbers: Sequence[float], box_format: str) -> Box:
+def as_box(numbers: Sequence[float], box_format: str) -> Box:
+    """Numbers as left, top, right, bottom.
+
+    Raises:
+        ValueError: They are none; the message ends a sentence about them.
+    """
     if box_format == "points":
         if len(numbers) < 4 or len(numbers) % 2:
             raise ValueError(f"is {len(numbers)} numbers, not pairs of two points or more")
@@ -173,7 +183,9 @@ def unknown_annotations(context: Context, recipe: Recipe) -> list[str]:
     for step in recipe.preprocess:
         if isinstance(step, CropBoxStep) and step.annotations is not None:
             names = _read_annotations(context, step)[step.image_column]
-            lost = [name for name, found in _spelled(names, image_ids).items() if not found]
+            lost = [
+                name for name, found in spelled_images(names, image_ids).items() if not found
+            ]
             if lost:
                 lines.append(
                     f"{len(lost)} names of {step.annotations} are no pictures of the tables, "
@@ -197,12 +209,18 @@ def _read_annotations(context: Context, step: CropBoxStep) -> pd.DataFrame:
     return table
 
 
-def _annotated_boxes(
+def annotated_boxes(
     context: Context, step: CropBoxStep, image_ids: Sequence[str]
 ) -> dict[str, Box]:
+    """The box of each of the images that the file of a step has one of.
+
+    Raises:
+        ConfigError: The file lacks a column.
+        DataError: It names no image, one that could be several, or has lines that are no boxes.
+    """
     assert step.box_format is not None
     table = _read_annotations(context, step)
-    spelled = _spelled(table[step.image_column], image_ids)
+    spelled = spelled_images(table[step.image_column], image_ids)
     several = [name for name, images in spelled.items() if len(images) > 1]
     if several:
         raise DataError(
@@ -237,7 +255,9 @@ def _one_box(boxes: Sequence[Box], several: str) -> Box:
     return left, top, right, bottom
 
 
-def _spelled(column: "pd.Series[str]", image_ids: Iterable[str]) -> Mapping[str, list[str]]:
+def spelled_images(
+    column: "pd.Series[str]", image_ids: Iterable[str]
+) -> Mapping[str, list[str]]:
     """The images that each name of a column may mean: none, one, or several.
 
     A table may use the path or its last part, with extension or without.
@@ -274,7 +294,7 @@ def _landmarks(context: Context, step: AlignStep) -> dict[str, list[list[float]]
             if not text:
                 continue
             try:
-                numbers = _numbers(text)
+                numbers = cell_numbers(text)
             except ValueError:
                 numbers = []
             if len(numbers) == 4:

@@ -21,6 +21,10 @@ from gorae.models.reach import require_reachable
 from gorae.models.resolve import find_pixels
 from gorae.pipeline.composed import parts_in_use
 from gorae.pipeline.context import Context, decode_policy, usable
+from gorae.pipeline.encoders import find_encoder
+from gorae.pipeline.finer_target import learned_names
+from gorae.pipeline.metadata import metadata_plan
+from gorae.pipeline.part_target import as_target
 from gorae.pipeline.pictures import listed_pictures
 from gorae.stores.prepared import Prepared, ensure_prepared
 from gorae.tabular import require_booster
@@ -48,6 +52,7 @@ SIZE_STEP = 32
 
 def model_plan(context: Context, recipe: Recipe) -> ModelPlan:
     """What network ``recipe`` asks for, for the competition's classes."""
+    context = as_target(context, recipe.target)
     model, parts = recipe.model, parts_in_use(context, recipe)
     sizes = () if parts is None else part_sizes(parts)
     return ModelPlan(
@@ -58,6 +63,8 @@ def model_plan(context: Context, recipe: Recipe) -> ModelPlan:
         pixels=recipe.pixels.model_dump(exclude={"stored_short_side", "train_size"}),
         layer=model.layer,
         seed=recipe.seed,
+        encoder=find_encoder(context.workspace, model.encoder),
+        metadata=metadata_plan(context, recipe),
         **model_parts(recipe, context.competition.task, sizes),
     )
 
@@ -94,12 +101,14 @@ def model_parts(recipe: Recipe, task: Task, part_sizes: Sequence[int]) -> dict[s
 
 def _num_outputs(context: Context, recipe: Recipe, part_sizes: Sequence[int]) -> int | None:
     """Outputs of a new head; None where the network keeps its own classifier."""
-    columns, use = len(context.columns), recipe.model.use
+    columns, use = len(learned_names(context, recipe)), recipe.model.use
     if use == "as_is":
         return None
     if use == "frozen":
         return columns
     kind = resolve_loss(recipe.loss.kind, context.competition.task)
+    if recipe.augment.flip_identities:
+        columns *= 2
     return num_outputs(
         kind, num_columns=columns, outputs=recipe.model.outputs, part_sizes=part_sizes
     )
@@ -228,9 +237,17 @@ def training_sizes(recipe: Recipe, spec: PixelSpec, *, epochs: int) -> tuple[int
 
 
 def prepare(
-    context: Context, recipe: Recipe, spec: PixelSpec, *, on_event: OnEvent
+    context: Context,
+    recipe: Recipe,
+    spec: PixelSpec,
+    *,
+    listed: pd.DataFrame | None = None,
+    on_event: OnEvent,
 ) -> Prepared:
-    """The scan and the pixels of every listed picture, decoding only what is new."""
+    """The scan and the pixels of every listed picture, decoding only what is new.
+
+    ``listed`` stands in place of ``listed_pictures`` of the recipe.
+    """
 
     has_work = False
 
@@ -243,7 +260,7 @@ def prepare(
 
     short_side = stored_short_side(recipe, spec)
     return ensure_prepared(
-        listed_pictures(context, recipe),
+        listed_pictures(context, recipe) if listed is None else listed,
         root=context.workspace.folder,
         policy=decode_policy(context),
         num_workers=num_cores(),

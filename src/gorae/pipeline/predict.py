@@ -31,15 +31,19 @@ from gorae.models import (
     load_model,
     read_weights,
 )
+from gorae.models.plan import MetadataPlan
 from gorae.models.weights import use_weights
 from gorae.pipeline.context import open_context
 from gorae.pipeline.job import KINDS
 from gorae.pipeline.network import backbone_path
+from gorae.pipeline.new_metadata import metadata_reader
+from gorae.pipeline.open_set import with_unknown
 from gorae.pipeline.opinions import OPINIONS, FinishedRun
 from gorae.pipeline.pixels import model_parts, steps_for_new, stored_short_side
 from gorae.pipeline.voters import join
 from gorae.predictions import Predictions, aggregate_rows
 from gorae.stores.prepared import ensure_prepared
+from gorae.tabular.metadata import code_of
 from gorae.workspace import RunFolder, Workspace, read_predictions
 
 ImageLike = Path | str | Image.Image | NDArray[np.uint8]
@@ -71,7 +75,11 @@ class LoadedRun(FinishedRun):
     """A finished run, ready to predict."""
 
     def predict(
-        self, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent = ignore_events
+        self,
+        images: Path | str | Sequence[ImageLike],
+        *,
+        table: Path | pd.DataFrame | None = None,
+        on_event: OnEvent = ignore_events,
     ) -> Predictions:
         """Predict pictures: a folder, or a list of paths, PIL images or uint8 (H, W, 3) arrays.
 
@@ -79,11 +87,14 @@ class LoadedRun(FinishedRun):
         for pictures in memory. Of a DICOM file with several frames those are seen that the
         competition's test source says (its train source, where there is no test).
 
+        A run of ``model.metadata`` reads what is known of the pictures in ``table``, which
+        names them in any column; without, nothing is known of any, and a warning says so.
+
         Raises:
             DataError: A picture cannot be read; all such are named. ``gorae predict`` goes on
                 without them.
         """
-        found, failed = predict_images(self, images, on_event=on_event)
+        found, failed = predict_images(self, images, table=table, on_event=on_event)
         if failed:
             raise DataError(
                 f"{len(failed)} pictures cannot be read:\n{list_problems(_lines(failed))}"
@@ -119,8 +130,18 @@ def load_run(path: Path | str) -> LoadedRun:
         workspace=Workspace(run.path.parents[2]),
         recipe=recipe,
         task=settings["choices"]["task"],
-        columns=read_predictions(run.oof).columns,
+        columns=_known_columns(run),
     )
+
+
+def _known_columns(run: RunFolder) -> tuple[str, ...]:
+    """The columns that the members of a run speak of: without one for the unknown."""
+    columns = read_predictions(run.oof).columns
+    result = run.read_result()
+    assert result is not None, "load_run looked for it"
+    if result.get("unknown", {}).get("is_added"):
+        return columns[:-1]
+    return columns
 
 
 def predict(
@@ -129,6 +150,7 @@ def predict(
     run: str | None = None,
     images: Path,
     output: Path | None = None,
+    table: Path | None = None,
     on_event: OnEvent = ignore_events,
 ) -> PredictResult:
     """Predict every picture below ``images`` with a run of the competition in ``folder``.
@@ -136,7 +158,8 @@ def predict(
     Writes a CSV with the picture's path, its label, the probability of every class, and, where
     a picture cannot be read, what is wrong with it instead. A file is one line, also where
     ``frames = "all"``: its frames are joined as in a submission (``aggregate``). Frames that
-    cannot be read beside others that can have lines of their own, ``PATH#frame=K``.
+    cannot be read beside others that can have lines of their own, ``PATH#frame=K``. The CSV
+    file ``table`` holds metadata, for a run that looks at it.
 
     Raises:
         UserError: There is no such run, or the output is there already.
@@ -149,7 +172,7 @@ def predict(
         raise UserError(f"{path} is there already. Name another file with --output.")
     loaded = load_run(target.path)
     on_event(Event("stage", "predict", f"predicting {images} with {target.run_id}"))
-    found, failed = predict_images(loaded, images, on_event=on_event)
+    found, failed = predict_images(loaded, images, table=table, on_event=on_event)
     write_text(path, _as_csv(loaded, found, failed))
     lines = _lines(failed)
     for line in lines:
@@ -177,17 +200,23 @@ def _as_csv(loaded: LoadedRun, found: Predictions, failed: Mapping[str, str]) ->
 
 
 def predict_images(
-    loaded: LoadedRun, images: Path | str | Sequence[ImageLike], *, on_event: OnEvent
+    loaded: LoadedRun,
+    images: Path | str | Sequence[ImageLike],
+    *,
+    table: Path | pd.DataFrame | None = None,
+    on_event: OnEvent,
 ) -> tuple[Predictions, dict[str, str]]:
     """Predictions of the files that can be read, and what is wrong with each other one."""
     spec = run_spec(loaded.run)
+    reader = metadata_reader(loaded.run, table, on_event)
     side = stored_short_side(loaded.recipe, spec)
     steps = steps_for_new(loaded.recipe, side)
     if not isinstance(images, (str, Path)) and not all(
         isinstance(i, (str, Path)) for i in images
     ):
         names, pixels = _from_memory(images, side, spec, steps)
-        return _vote(loaded, spec, pixels, names, list(names), on_event), {}
+        known = None if reader is None else reader.read(names, [0] * len(names))
+        return _vote(loaded, Pictures(pixels, names, spec, names, known), on_event), {}
     with tempfile.TemporaryDirectory(prefix="gorae-predict-") as scratch:
         root, files = _listed(images)
         listing = _with_frames(files, root, _frames(loaded))
@@ -209,14 +238,15 @@ def predict_images(
             raise DataError(
                 f"None of the pictures can be read:\n{list_problems(_lines(failed))}"
             )
-        found = _vote(
-            loaded,
-            spec,
+        sizes = prepared.scan["size_bytes"][~bad].tolist()
+        pictures = Pictures(
             prepared.pixels,
-            good["image_id"].tolist(),
             good["key"].tolist(),
-            on_event,
+            spec,
+            good["image_id"].tolist(),
+            None if reader is None else reader.read(good["file"].tolist(), sizes),
         )
+        found = _vote(loaded, pictures, on_event)
     if len(good) > good["file"].nunique():
         how = _competition(loaded).aggregate
         found = aggregate_rows(found, good["file"].tolist(), how=how)
@@ -320,29 +350,26 @@ def run_spec(run: RunFolder) -> PixelSpec:
     return PixelSpec(mean=tuple(record.pop("mean")), std=tuple(record.pop("std")), **record)
 
 
-def _vote(
-    loaded: LoadedRun,
-    spec: PixelSpec,
-    pixels: Any,
-    ids: Sequence[str],
-    hashes: Sequence[str],
-    on_event: OnEvent,
-) -> Predictions:
-    network = _network(loaded)
-    says = OPINIONS[loaded.recipe.model.use](
-        loaded, network, Pictures(pixels, hashes, spec, ids), on_event
-    )
+def _vote(loaded: LoadedRun, pictures: Pictures, on_event: OnEvent) -> Predictions:
+    assert pictures.ids is not None
+    ids = tuple(pictures.ids)
+    network = network_of(loaded)
+    says = OPINIONS[loaded.recipe.model.use](loaded, network, pictures, on_event)
     # In the order and with the weights that the test set was voted on with.
     voters = _test_voters(loaded)
     kind, how = KINDS[loaded.task], loaded.recipe.predict.vote
+    if loaded.recipe.predict.retrieval_share:
+        kind = "score"
     members = [
-        Predictions(tuple(ids), loaded.columns, says[member, checkpoint, view], kind)
+        Predictions(ids, loaded.columns, says[member, checkpoint, view], kind)
         for member, checkpoint, view, _ in voters
     ]
     weights = [weight for *_, weight in voters]
     if how == "subtask":
         return join(open_context(loaded.workspace.folder), members, how, weights)
-    return vote(members, how, weights=weights)
+    voted = vote(members, how, weights=weights)
+    unknown = (loaded.run.read_result() or {}).get("unknown")
+    return with_unknown(voted, unknown["label"], unknown["score"]) if unknown else voted
 
 
 def _test_voters(loaded: LoadedRun) -> list[tuple[str, str, str, float]]:
@@ -363,7 +390,7 @@ def _test_voters(loaded: LoadedRun) -> list[tuple[str, str, str, float]]:
     ]
 
 
-def _network(loaded: LoadedRun) -> LoadedModel:
+def network_of(loaded: LoadedRun) -> LoadedModel:
     """The run's network; its weights come from the run, never from the file it began with."""
     choices = loaded.run.read_settings()["choices"]
     model = loaded.recipe.model
@@ -375,9 +402,11 @@ def _network(loaded: LoadedRun) -> LoadedModel:
             weights="none",
             num_outputs=choices["num_outputs"],
             num_logits=choices.get("num_logits"),
+            encoder_channels=choices.get("encoder_channels"),
             kwargs=choices["kwargs"],
             pixels=run_pixels(loaded.run),
             layer=model.layer,
+            metadata=_metadata(loaded),
             **parts,
         ),
         folder=loaded.workspace.folder,
@@ -391,6 +420,13 @@ def _network(loaded: LoadedRun) -> LoadedModel:
             keep_classifier=model.use == "as_is",
         )
     return network
+
+
+def _metadata(loaded: LoadedRun) -> MetadataPlan | None:
+    record = loaded.run.read_settings()["choices"].get("metadata")
+    if record is None:
+        return None
+    return code_of(record).plan(loaded.recipe.model.metadata_widths)
 
 
 def run_pixels(run: RunFolder) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from gorae.config import Recipe
 from gorae.data.scan import scan_errors
 from gorae.errors import DataError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
+from gorae.pipeline.box_mix import prepare_training
 from gorae.pipeline.context import Context, open_context
 from gorae.pipeline.pictures import unknown_annotations
-from gorae.pipeline.pixels import describe_pixels, input_pixels, prepare
+from gorae.pipeline.pixels import describe_pixels, input_pixels
 from gorae.pipeline.scores import competition_metric
 from gorae.stores.prepared import Prepared
 from gorae.submission.form import require_form
@@ -87,7 +88,7 @@ def preprocess(
         on_event(Event("warning", "prepare", note))
     spec = input_pixels(context, recipe)
     on_event(Event("message", "prepare", describe_pixels(spec)))
-    prepared = prepare(context, recipe, spec, on_event=on_event)
+    prepared = prepare_training(context, recipe, spec, on_event=on_event)
     scan = prepared.scan[prepared.scan["verdict"] == "quarantined"]
     lines = tuple(scan_errors(scan))
     train = set(context.tables.train["image_id"])

@@ -18,9 +18,13 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import read_json
 from gorae.metrics import Metric
 from gorae.pipeline.advice import advise, blind_score
+from gorae.pipeline.box_mix import box_mix_notes
 from gorae.pipeline.context import Context, open_context, read_scan, usable
 from gorae.pipeline.counts import class_counts, part_counts
+from gorae.pipeline.open_set import scored_context
+from gorae.pipeline.part_target import as_target, target_notes, target_of
 from gorae.pipeline.pixels import key_of_pixels
+from gorae.pipeline.pseudo_labels import pseudo_notes
 from gorae.pipeline.report_learning import (
     compared_table,
     fold_scores,
@@ -109,8 +113,10 @@ def report(
         raise UserError(f"Run {target.run_id} has no result yet; `gorae ensemble` makes it.")
     on_event(Event("stage", "report", "drawing the report"))
     settings = target.read_settings()
+    context = as_target(context, target_of(target))
     oof = read_predictions(target.oof)
-    truth, metric = row_truth(context, oof.ids), competition_metric(context)
+    seen, metric = scored_context(context, target), competition_metric(context)
+    truth = row_truth(seen, oof.ids)
     # A joined run has the pictures of its first member, and no whole recipe.
     steps = {"preprocess": settings["recipe"].get("preprocess", [])}
     recipe = validated(Recipe, steps, origin=str(target.settings))
@@ -231,7 +237,12 @@ def _data(sources: _Sources) -> DataSummary:
         samples=() if is_regression else _samples(sources),
         duplicates=_duplicates(sources),
         quarantined=listed if len(listed) else None,
-        notes=tuple(tables.notes),
+        notes=(
+            *tables.notes,
+            *target_notes(sources.settings, sources.result),
+            *pseudo_notes(sources.settings.get("choices", {})),
+            *box_mix_notes(sources.settings.get("choices", {})),
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from gorae.pipeline.context import open_context
 from gorae.pipeline.ensemble import ensemble
 from gorae.pipeline.init import Ask, init
 from gorae.pipeline.launch import require_processes
+from gorae.pipeline.part_target import as_target, target_of
 from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.report import report
 from gorae.pipeline.split import split
@@ -85,7 +86,7 @@ def run(
     Args:
         folder: The competition.
         preset: ``quick`` (the default), ``standard`` or ``best``.
-        recipe: A recipe file instead of a preset.
+        recipe: A recipe file, or the name of a shipped recipe, instead of a preset.
         overrides: Changes of single settings, ``train.lr=3e-4``.
         budget_s: Seconds the whole job may take; folds, size and epochs are planned to fit.
         refit: Train once more on everything; that model joins the vote on the test set.
@@ -131,7 +132,8 @@ def run(
         eda(folder, recipe=settings, has_map=False, on_event=listen)
     split(folder, recipe=settings, on_event=listen)
     if settings.model.use not in ("as_is", "tabular") and settings.model.weights != "none":
-        advice = advise(open_context(folder), settings, pixels=open_store(made.prepared))
+        context = as_target(open_context(folder), settings.target)
+        advice = advise(context, settings, pixels=open_store(made.prepared))
         listen(Event("message", "plan", f"{advice.sentence.en} {advice.reason.en}"))
     loading.join()
     from gorae.pipeline.train import train
@@ -153,7 +155,9 @@ def _finish(
     folder: Path, run_id: str, warnings: list[str], listen: OnEvent, started: float
 ) -> RunResult:
     voted = ensemble(folder, run=run_id, on_event=listen)
-    sent = submit(folder, run=run_id, on_event=listen) if voted.has_test else None
+    # A part of the label is no answer: `gorae ensemble --compose` makes one of several.
+    can_submit = voted.has_test and target_of(voted.run).part is None
+    sent = submit(folder, run=run_id, on_event=listen) if can_submit else None
     page = report(folder, run=run_id, warnings=tuple(dict.fromkeys(warnings)), on_event=listen)
     result = voted.result
     return RunResult(

@@ -42,7 +42,8 @@ def find_or_make_run(
         choices: Measures or looks up what a new run fixes (precision, pixels ...); a run
             that is there keeps its own.
     """
-    key = content_key([recipe.model_dump(mode="json"), dict(keys)])
+    # What [detect] finds lies in a file, whose boxes are among the keys.
+    key = content_key([recipe.model_dump(mode="json", exclude={"detect"}), dict(keys)])
     for run in workspace.run_folders():
         if run.read_settings().get("key") == key:
             return run

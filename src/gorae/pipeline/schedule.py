@@ -79,7 +79,8 @@ def plot_schedule(
     steps_per_epoch = -(-keys.num_batches // train.accumulate)
     course = fold_course(recipe, epochs=train.epochs)
     shares = _shares(course, steps_per_epoch)
-    optim = fold_optim(recipe, is_pretrained=recipe.model.weights != "none")
+    is_pretrained = recipe.model.weights != "none" or recipe.train.start is not None
+    optim = fold_optim(recipe, is_pretrained=is_pretrained)
     is_frozen = train.freeze == "backbone"
     backbone_lr = None if is_frozen else optim.backbone_lr * shares
     first_block = None

@@ -1,5 +1,7 @@
 """Step ``split``: the contract that says who validates whom."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,13 @@ from gorae.pipeline.context import Context, open_context, read_scan, require_tra
 from gorae.pipeline.contract import Split, read_split, split_key
 from gorae.pipeline.duplicates import find_duplicates, require_no_chain, rows_of_pairs
 from gorae.pipeline.groups import equal_groups, look_alike_groups, subject_groups
+from gorae.pipeline.open_split import (
+    hold_out_individuals,
+    hold_out_part,
+    mark_unknown,
+    open_set_record,
+    open_set_warnings,
+)
 from gorae.splits import (
     balance,
     bin_targets,
@@ -98,6 +107,9 @@ def _make(
         num_folds = 2 if kind == "holdout" else settings.num_folds
         require_no_chain(pairs, table["image_id"].tolist(), groups, num_folds=num_folds)
         groups = look_alike_groups(groups, table["image_id"], pairs)
+    held_out = None
+    if settings.unknown_share:
+        groups, held_out = hold_out_individuals(context, table, groups, settings, kind)
     pieces = [
         pd.DataFrame(
             {
@@ -106,13 +118,18 @@ def _make(
                 "group": groups,
                 "repeat": repeat,
                 "fold": _folds(
-                    context, table, truth, groups, settings, seed=settings.seed + repeat
+                    context,
+                    Rows(table, truth, groups, held_out),
+                    settings,
+                    seed=settings.seed + repeat,
                 ),
             }
         )
         for repeat in range(settings.repeats if kind == "kfold" else 1)
     ]
     folds = pd.concat(pieces, ignore_index=True)
+    if settings.unknown_share:
+        folds = mark_unknown(context, table, folds)
     return folds, _record(context, table, folds, settings, kind) | _joined(pairs, table)
 
 
@@ -179,15 +196,21 @@ def _names(
     return names
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What is divided into folds."""
+
+    table: pd.DataFrame
+    truth: NDArray[Any]
+    groups: NDArray[np.int64]
+    held_out: NDArray[np.bool_] | None
+    """Rows of individuals that are held out wholly; None without an open set."""
+
+
 def _folds(
-    context: Context,
-    table: pd.DataFrame,
-    truth: NDArray[Any],
-    groups: NDArray[np.int64],
-    settings: SplitSettings,
-    *,
-    seed: int,
+    context: Context, rows: Rows, settings: SplitSettings, *, seed: int
 ) -> NDArray[np.int64]:
+    table, groups, held_out = rows.table, rows.groups, rows.held_out
     kind = _kind(table, settings)
     if kind == "given hold-out":
         return np.where(table["role"] == "holdout", 0, -1).astype(np.int64)
@@ -196,14 +219,23 @@ def _folds(
     candidate = (table["role"] == "train").to_numpy(bool)
     strata = None
     if settings.stratify:
-        strata = _strata(context, table, truth, settings)[candidate]
+        strata = _strata(context, table, rows.truth, settings)
+        if held_out is not None:
+            # So that the unknown are as many in each fold.
+            strata = np.column_stack([strata, held_out.astype(np.int64)])
+        strata = strata[candidate]
     keys = table["image_id"][candidate].tolist()
     folds = np.full(len(table), -1, dtype=np.int64)
-    if kind == "holdout":
-        held_out = make_holdout(
+    if kind == "holdout" and held_out is not None:
+        part = hold_out_part(
+            strata, groups[candidate], held_out[candidate], settings=settings, keys=keys
+        )
+        folds[candidate] = np.where(part, 0, -1)
+    elif kind == "holdout":
+        part = make_holdout(
             strata, groups[candidate], share=settings.holdout_share, seed=seed, keys=keys
         )
-        folds[candidate] = np.where(held_out, 0, -1)
+        folds[candidate] = np.where(part, 0, -1)
     else:
         folds[candidate] = make_folds(
             strata, groups[candidate], num_folds=settings.num_folds, seed=seed, keys=keys
@@ -249,6 +281,7 @@ def _record(
         {name: column[validates].tolist() for name, column in columns.items()},
     )
     warnings = _missing_from_training(context, table, first) + _unused(settings, kind)
+    warnings += open_set_warnings(first, settings)
     crossing = _left_out(folds)
     if crossing:
         warnings.append(
@@ -265,6 +298,7 @@ def _record(
         "group_columns": [c.removeprefix(META_PREFIX) for c in context.tables.group_columns],
         "balance": shares.to_dict(orient="records"),
         "warnings": list(warnings),
+        **open_set_record(first, settings),
     }
 
 
@@ -287,7 +321,13 @@ def _missing_from_training(
         table["label"], classes=context.tables.classes, task=context.competition.task
     )
     folds, groups = first["fold"].to_numpy(np.int64), first["group"].to_numpy(np.int64)
-    return describe_folds(folds, groups, truth, class_names=context.tables.classes)
+    names: Sequence[str] = context.tables.classes
+    if "unknown" in first:
+        # That nobody trains on the others is meant.
+        known = ~first["unknown"].to_numpy(bool)
+        places, truth = np.unique(truth[known], return_inverse=True)
+        folds, groups, names = folds[known], groups[known], [names[at] for at in places]
+    return describe_folds(folds, groups, truth, class_names=names)
 
 
 def _label_text(context: Context, table: pd.DataFrame) -> pd.Series:
@@ -321,4 +361,6 @@ def _sentence(made: Split) -> str:
         what += f", {record['repeats']} times"
     text = f"{what}: {record['num_images']} pictures in {record['num_groups']} groups"
     alike = record["num_look_alikes"]
-    return f"{text}, {alike} of them with a look-alike" if alike else text
+    text += f", {alike} of them with a look-alike" if alike else ""
+    unknown = record.get("num_unknown", 0)
+    return f"{text}; {unknown} pictures are of unknown individuals there" if unknown else text

@@ -1,7 +1,7 @@
 """Step ``submit``: a run's test predictions as a checked CSV, and its line in the ledger."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from gorae.errors import ConfigError, UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import exclusive_lock, sha256_bytes, sha256_file
 from gorae.pipeline.context import Context, open_context
+from gorae.pipeline.open_set import scored_context
+from gorae.pipeline.part_target import refuse_part
 from gorae.pipeline.sample import expected_ids, read_sample
 from gorae.pipeline.scores import competition_metric
 from gorae.predictions import Predictions
@@ -67,15 +69,19 @@ def submit(
         raise ConfigError(
             "competition.toml has no [submission]: say its id_column, columns and kind there."
         )
+    refuse_part(context, target)
     if not target.test.exists():
         raise UserError(f"Run {target.run_id} has no test predictions; run `gorae ensemble`.")
     on_event(Event("stage", "submit", f"writing the submission of {target.run_id}"))
     test = read_predictions(target.test)
     sample = read_sample(context.workspace.folder, form)
-    classes, task = context.tables.classes, context.competition.task
-    answers = _as_answers(context, test)
-    table = build_submission(answers, form=form, sample=sample, classes=classes, task=task)
     result = target.read_result() or {}
+    task, shown = context.competition.task, form
+    if "unknown" in result:
+        # It stands at the place of its own score, as the classes do.
+        context, shown = scored_context(context, target), replace(form, unknown_label=None)
+    classes, answers = context.tables.classes, _as_answers(context, test)
+    table = build_submission(answers, form=shown, sample=sample, classes=classes, task=task)
     ids = expected_ids(context, sample, form)
     with exclusive_lock(context.workspace.submissions / "lock", purpose="writing submissions"):
         path, findings = _write(context, target, table, ids=ids)
@@ -94,7 +100,11 @@ def submit(
 
 def _as_answers(context: Context, test: Predictions) -> Predictions:
     """Ranks as numbers from 0 to 1 for each class, where only their order is scored."""
+    form = context.competition.submission
     if test.kind != "score" or competition_metric(context).needs != "ranked":
+        return test
+    if form is not None and form.kind == "ranked":
+        # Places are all that is sent.
         return test
     return Predictions(test.ids, test.columns, test.values, "multilabel")
 

@@ -17,6 +17,7 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import exclusive_lock, sweep_temporaries
 from gorae.models import LoadedModel
 from gorae.pipeline.as_is import train_as_is
+from gorae.pipeline.box_mix import box_mix_choices, box_mix_key, prepare_training
 from gorae.pipeline.calibration import CALIBRATION_FILE, Samples, work_ahead
 from gorae.pipeline.composed import part_weights
 from gorae.pipeline.context import (
@@ -28,21 +29,32 @@ from gorae.pipeline.context import (
     require_trainable,
 )
 from gorae.pipeline.contract import Split, read_split
+from gorae.pipeline.encoders import with_named_encoder
+from gorae.pipeline.finer_target import finer_key
 from gorae.pipeline.finetune import train_finetune
 from gorae.pipeline.frozen import train_frozen
+from gorae.pipeline.individuals import require_individuals
 from gorae.pipeline.job import open_job
 from gorae.pipeline.launch import require_processes
 from gorae.pipeline.learning import first_change
+from gorae.pipeline.metadata import metadata_code, metadata_key
 from gorae.pipeline.network import (
     arithmetic_of,
     choose_arithmetic,
     load_network,
     weights_key,
 )
+from gorae.pipeline.part_target import as_target, learned_key
 from gorae.pipeline.pictures import arguments_key
-from gorae.pipeline.pixels import model_plan, prepare
+from gorae.pipeline.pixels import model_plan
+from gorae.pipeline.pseudo_labels import (
+    pseudo_choices,
+    with_labelled_pictures,
+    with_named_labels,
+)
 from gorae.pipeline.runs import find_or_make_run, recorded
 from gorae.pipeline.scores import competition_metric, metric_key
+from gorae.pipeline.start import start_key, with_named_start
 from gorae.pipeline.tabular import train_tabular
 from gorae.pipeline.together import together
 from gorae.stopping import Stopping, never_stopped
@@ -101,11 +113,15 @@ def train(
             recipe with several devices needs a process for each (``NeedsProcesses``).
     """
     require_processes(recipe)
-    context = open_context(folder)
+    context = as_target(open_context(folder), recipe.target)
     require_trainable(context)
+    # By name: a newer one may be finished while this one trains.
+    recipe = with_named_encoder(context.workspace, recipe)
+    recipe = with_named_start(context.workspace, with_named_labels(context.workspace, recipe))
     _require_fitting_loss(context, recipe)
+    learned = learned_key(context, recipe)
     # Refuses a metric that cannot be used before a picture is decoded.
-    competition_metric(context)
+    require_individuals(context, recipe, competition_metric(context))
     if recipe.model.use == "tabular":
         fitted = train_tabular(context, recipe, on_event=on_event)
         return TrainResult(fitted, len(fitted.members()))
@@ -116,11 +132,14 @@ def train(
         first_change(recipe, loaded.spec)
     for note in loaded.notes:
         on_event(Event("message", "network", note))
-    prepared = prepare(context, recipe, loaded.spec, on_event=on_event)
+    shown = with_labelled_pictures(context, recipe)
+    prepared = prepare_training(shown, recipe, loaded.spec, on_event=on_event)
     scan = read_scan(context)
     made = read_split(context, scan, recipe.split)
     weights = weights_key(recipe, loaded, folder=context.workspace.folder)
     arguments = arguments_key(context, recipe)
+    start = start_key(context, recipe, loaded, split=made)
+    pseudo = pseudo_choices(context, recipe, made, on_event=on_event)
     run = find_or_make_run(
         context.workspace,
         recipe,
@@ -132,8 +151,17 @@ def train(
             "metric": metric_key(context),
             # Boxes and landmarks; absent where there are none, as in runs before there were.
             **({"arguments": arguments} if arguments else {}),
+            **box_mix_key(context, recipe),
+            **({"start": start} if start else {}),
+            **learned,
+            **finer_key(context, recipe),
+            **metadata_key(context, recipe, scan),
         },
-        choices=lambda: _choices(context, recipe, loaded, made, prepared, deadline),
+        choices=lambda: {
+            **_choices(context, recipe, loaded, made, prepared, deadline),
+            **pseudo,
+            **box_mix_choices(context, recipe),
+        },
     )
     arithmetic = arithmetic_of(run)
     on_event(Event("message", "network", _computed_in(run, arithmetic)))
@@ -232,6 +260,12 @@ def _parts_of(context: Context, recipe: Recipe, loaded: LoadedModel) -> dict[str
         found["part_sizes"] = list(plan.part_sizes)
     if plan.features == "logits":
         found["num_logits"] = loaded.model.num_features
+    if plan.metadata is not None:
+        code = metadata_code(context, recipe)
+        assert code is not None
+        found["metadata"] = code.to_json()
+    if plan.encoder is not None:
+        found["encoder_channels"] = loaded.model.in_chans
     return found
 
 

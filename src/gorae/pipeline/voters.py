@@ -20,6 +20,7 @@ from gorae.errors import DataError
 from gorae.metrics import Metric, bootstrap, evaluate
 from gorae.pipeline.composed import label_parts
 from gorae.pipeline.context import Context
+from gorae.pipeline.open_set import OpenSet
 from gorae.pipeline.scores import row_truth
 from gorae.predictions import Kind, Predictions, aggregate_rows, concatenate
 from gorae.workspace import Member, RunFolder, read_frame, read_predictions
@@ -48,6 +49,8 @@ class Voting:
     metric: Metric
     how: str
     """A name of ``gorae.ensemble.VOTE_NAMES``."""
+    open_set: OpenSet | None = None
+    """Individuals that are unknown, where there are such."""
 
 
 def require_fitting(context: Context, metric: Metric, how: str, *, kind: Kind) -> None:
@@ -132,7 +135,8 @@ def join_oof(
     ]
     ids = list(dict.fromkeys(covered[0]))
     parts = label_parts(voting.context) if voting.how == "subtask" else None
-    return _in_row_order(voting.context, vote_oof(whole, voting.how, ids=ids, parts=parts))
+    rows = _in_row_order(voting.context, vote_oof(whole, voting.how, ids=ids, parts=parts))
+    return rows if voting.open_set is None else voting.open_set.oof(rows)
 
 
 def _in_row_order(context: Context, per_image: Predictions) -> Predictions:

@@ -17,7 +17,14 @@ from gorae.report.drawing import (
     row_counts,
     title,
 )
-from gorae.report.numbers import chart_name, count, number, percent, plotly_text
+from gorae.report.numbers import (
+    CHART_NAME_LENGTH,
+    chart_name,
+    count,
+    number,
+    percent,
+    plotly_text,
+)
 from gorae.report.page import Confusion, RegressionFit, Reliability, Roc
 from gorae.report.texts import Language, say
 from gorae.report.theme import BLUE, GREY, ORANGE
@@ -182,8 +189,14 @@ def fit(found: RegressionFit, language: Language) -> Chart:
     )
 
 
-def gains(lines: Sequence[ComparedLine], language: Language, *, metric: str) -> Chart:
-    """How much better the answers of a run are than each alternative, with intervals."""
+def gains(
+    lines: Sequence[ComparedLine],
+    language: Language,
+    *,
+    metric: str,
+    length: int = CHART_NAME_LENGTH,
+) -> Chart:
+    """How much better one of two is, with intervals; ``length``: where names are cut."""
     values = [line.gain for line in lines]
     dots = go.Scatter(
         x=floats(values),
@@ -209,5 +222,7 @@ def gains(lines: Sequence[ComparedLine], language: Language, *, metric: str) -> 
         showlegend=False,
         shapes=[{**zero, "line": {"color": GREY, "width": 1.5, "dash": "dot"}}],
         xaxis={**title(say("axis.gain", language, metric=metric)), "tickformat": "+~g"},
-        yaxis=name_axis_down([getattr(line.label, language) for line in lines], showgrid=True),
+        yaxis=name_axis_down(
+            [getattr(line.label, language) for line in lines], length=length, showgrid=True
+        ),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from gorae.report.numbers import Count, chart_name, plotly_text
+from gorae.report.numbers import CHART_NAME_LENGTH, Count, chart_name, plotly_text
 from gorae.report.texts import Language, say
 from gorae.report.theme import GREY
 
@@ -50,12 +50,14 @@ def make_chart(
     return Chart(plain, height_px, min_width_px)
 
 
-def name_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:
-    """A number axis from 0 whose ticks are names."""
+def name_axis(
+    names: Sequence[str], *, length: int = CHART_NAME_LENGTH, **more: Any
+) -> dict[str, Any]:
+    """A number axis from 0 whose ticks are names, cut to ``length``."""
     return {
         "tickmode": "array",
         "tickvals": list(range(len(names))),
-        "ticktext": [chart_name(name) for name in names],
+        "ticktext": [chart_name(name, length=length) for name in names],
         "range": [-0.5, len(names) - 0.5],
         "showgrid": False,
         **more,

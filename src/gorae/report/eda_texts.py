@@ -1,26 +1,13 @@
 """What the page on the data says, in English and Korean."""
 
-from gorae.report.numbers import Count, printable
-from gorae.report.texts import TEXTS, Language, Text
+from gorae.report.telling import fill
+from gorae.report.texts import Text
 
 
 def tell(key: str, **values: object) -> Text:
     """The text of ``key`` with ``values`` put in; not escaped. A ``Text`` among the values is
     put in by language."""
-
-    def fill(language: Language) -> str:
-        chosen = {
-            name: getattr(value, language) if isinstance(value, Text) else value
-            for name, value in values.items()
-        }
-        shown = {
-            name: value if isinstance(value, Count) else printable(str(value))
-            for name, value in chosen.items()
-        }
-        text = EDA_TEXTS.get(key) or TEXTS[key]
-        return str(getattr(text, language)).format(**shown)
-
-    return Text(fill("en"), fill("ko"))
+    return fill(EDA_TEXTS, key, **values)
 
 
 EDA_TEXTS: dict[str, Text] = {

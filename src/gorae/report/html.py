@@ -3,17 +3,19 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import plotly.offline
 from markupsafe import Markup, escape
 
 from gorae.report import numbers
 from gorae.report.drawing import Chart
 from gorae.report.pictures import data_uri
 from gorae.report.texts import LANGUAGES, TEXTS, Language, Text
+from gorae.report.theme import THEMES
 
 PACKAGE_FOLDER = Path(__file__).parent
 # Long tables belong into a file; a page shows the beginning and says how much is left.
@@ -60,6 +62,54 @@ def json_for_script(value: Any) -> Markup:
 def figures_of(charts: Mapping[str, Chart]) -> dict[str, Any]:
     """What plotly draws, by name of the chart."""
     return {name: chart.figure for name, chart in charts.items()}
+
+
+def render_page(
+    template: str,
+    values: Mapping[str, Any],
+    *,
+    charts: Mapping[Language, Mapping[str, Chart]],
+    tell: Callable[..., Text] | None = None,
+    files: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+) -> str:
+    """One page as HTML that needs nothing beside it, and always the same for the same values.
+
+    Every value is escaped; no script but the page's own can run, since the content security
+    policy lists their hashes.
+
+    Args:
+        template: Its file, which extends ``_page.html``.
+        values: What the template places.
+        charts: The charts by name, for each language.
+        tell: Texts of the page, by key; absent: those that all pages share.
+        files: Scripts and styles beside those of every page.
+        data: What its scripts read, beside the charts.
+    """
+    scripts = [plotly.offline.get_plotlyjs(), read_own("report.js")]
+    scripts += [read_own(name) for name in files if name.endswith(".js")]
+    scripts = [as_script(script) for script in scripts]
+    styles = [read_own(name) for name in ("report.css", *files) if name.endswith(".css")]
+    environment = build_environment()
+    if tell is not None:
+        environment.globals |= {
+            "t": lambda key, **shown: _both(tell(key, **shown)),
+            "tp": lambda key, **shown: _prose(tell(key, **shown)),
+        }
+    return environment.get_template(template).render(
+        **values,
+        charts=charts["en"],
+        chart_data=json_for_script(
+            {
+                "themes": {name: {"layout": theme["layout"]} for name, theme in THEMES.items()},
+                "charts": {language: figures_of(found) for language, found in charts.items()},
+                **(data or {}),
+            }
+        ),
+        style=own("".join(styles)),
+        scripts=[own(script) for script in scripts],
+        policy=policy_of(scripts),
+    )
 
 
 def build_environment() -> jinja2.Environment:

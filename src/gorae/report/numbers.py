@@ -30,9 +30,9 @@ def plotly_text(text: str) -> str:
     return escaped.replace("$", "&#36;").replace("%{", "&#37;{").replace("\n", " ")
 
 
-def chart_name(text: str) -> str:
+def chart_name(text: str, *, length: int = CHART_NAME_LENGTH) -> str:
     """A name short enough for the axis of a chart."""
-    short = text if len(text) <= CHART_NAME_LENGTH else text[: CHART_NAME_LENGTH - 1] + "…"
+    short = text if len(text) <= length else text[: length - 1] + "…"
     return plotly_text(short)
 
 

@@ -155,7 +155,7 @@ def _dropout(recipe: Recipe, facts: Facts) -> Found:
 
 
 def _freezing(recipe: Recipe, facts: Facts) -> Found:
-    is_pretrained = recipe["model"]["weights"] != "none"
+    is_pretrained = recipe["model"]["weights"] != "none" or "start" in recipe["train"]
     if is_pretrained and _value(recipe, "train.freeze") == "none":
         yield _remedy(
             'train.freeze = "backbone"',

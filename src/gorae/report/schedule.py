@@ -7,23 +7,14 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.offline
 from numpy.typing import NDArray
 
 from gorae.files import write_text
 from gorae.report.drawing import MAX_POINTS, Chart, floats, make_chart, title
-from gorae.report.html import (
-    as_script,
-    build_environment,
-    figures_of,
-    json_for_script,
-    own,
-    policy_of,
-    read_own,
-)
+from gorae.report.html import render_page
 from gorae.report.numbers import count, percent
 from gorae.report.texts import LANGUAGES, Language, Text
-from gorae.report.theme import BLUE, GREEN, GREY, ORANGE, THEMES
+from gorae.report.theme import BLUE, GREEN, GREY, ORANGE
 
 Floats = NDArray[np.float64]
 
@@ -320,18 +311,8 @@ def _rate(value: float) -> str:
 
 
 def _render(page: _Shown, charts: dict[Language, Chart]) -> str:
-    scripts = [as_script(plotly.offline.get_plotlyjs()), as_script(read_own("report.js"))]
-    themes = {name: {"layout": theme["layout"]} for name, theme in THEMES.items()}
-    figures = {language: figures_of({"plot": chart}) for language, chart in charts.items()}
-    return (
-        build_environment()
-        .get_template("schedule.html")
-        .render(
-            page=page,
-            height_px=HEIGHT_PX,
-            chart_data=json_for_script({"themes": themes, "charts": figures}),
-            style=own(read_own("report.css")),
-            scripts=[own(script) for script in scripts],
-            policy=policy_of(scripts),
-        )
+    return render_page(
+        "schedule.html",
+        {"page": page, "height_px": HEIGHT_PX},
+        charts={language: {"plot": chart} for language, chart in charts.items()},
     )

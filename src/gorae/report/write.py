@@ -2,23 +2,12 @@
 
 from pathlib import Path
 
-import plotly.offline
-
 from gorae.files import write_text
 from gorae.report.figures import build_charts
-from gorae.report.html import (
-    as_script,
-    build_environment,
-    figures_of,
-    json_for_script,
-    own,
-    policy_of,
-    read_own,
-)
+from gorae.report.html import render_page
 from gorae.report.metric_names import metric_name
 from gorae.report.page import ReportPage
 from gorae.report.texts import LANGUAGES
-from gorae.report.theme import THEMES
 from gorae.report.verdict import judge
 from gorae.report.view import build_view
 
@@ -37,22 +26,11 @@ def write_report(path: Path, page: ReportPage) -> None:
 
 def render_report(page: ReportPage) -> str:
     """The HTML of ``page``."""
-    scripts = [as_script(plotly.offline.get_plotlyjs()), as_script(read_own("report.js"))]
     charts = {language: build_charts(page, language) for language in LANGUAGES}
-    template = build_environment().get_template("report.html")
-    return template.render(
-        page=page,
-        verdict=judge(page),
-        metric=metric_name(page.headline.metric),
-        view=build_view(page),
-        charts=charts["en"],
-        chart_data=json_for_script(
-            {
-                "themes": {name: {"layout": theme["layout"]} for name, theme in THEMES.items()},
-                "charts": {language: figures_of(found) for language, found in charts.items()},
-            }
-        ),
-        style=own(read_own("report.css")),
-        scripts=[own(script) for script in scripts],
-        policy=policy_of(scripts),
-    )
+    values = {
+        "page": page,
+        "verdict": judge(page),
+        "metric": metric_name(page.headline.metric),
+        "view": build_view(page),
+    }
+    return render_page("report.html", values, charts=charts)

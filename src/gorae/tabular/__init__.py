@@ -2,9 +2,10 @@
 
 from gorae.tabular.columns import ColumnCode, encode_columns, fit_columns
 from gorae.tabular.features import Features, join_features
-from gorae.tabular.gbdt import BOOSTERS, Boosted, BoostPlan, fit_boosted, require_booster
+from gorae.tabular.gbdt import BOOSTERS, Boosted, fit_boosted, require_booster
 from gorae.tabular.relative import relative_features
 from gorae.tabular.scores import score_features
+from gorae.tabular.trees import BoostPlan
 
 __all__ = [
     "BOOSTERS",

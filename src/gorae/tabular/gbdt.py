@@ -1,6 +1,7 @@
 """Gradient boosted trees for every task, the number of trees chosen inside the train part."""
 
-from collections.abc import Callable, Sequence
+import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,56 +11,14 @@ from numpy.typing import NDArray
 
 from gorae.data.sources import Task
 from gorae.errors import ConfigError, DataError
-from gorae.heads.inner import LARGE, inner_folds
+from gorae.heads.inner import inner_folds
 from gorae.machine import num_cores
 from gorae.tabular.features import Features, Floats
+from gorae.tabular.other_boosters import fit_catboost, fit_xgboost
+from gorae.tabular.trees import BoostPlan, Ints, Trees, best_number_of_rounds
 
-Ints = NDArray[np.int64]
-
-# Rows a leaf needs where nothing is said: a share of the train part, within bounds.
-LEAF_SHARE = 0.02
-FEWEST_LEAF_ROWS, MOST_LEAF_ROWS = 5, 100
 # Below so many cells threads cost more than they bring.
 CELLS_FOR_THREADS = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoostPlan:
-    """What is fitted, and how."""
-
-    task: Task
-    num_classes: int
-    """Classes or labels; 1 for a regression."""
-    model: str = "lightgbm"
-    """A key of ``BOOSTERS``."""
-    rounds: int = 1000
-    """Trees (per class) at most."""
-    patience: int = 50
-    """Trees without a smaller loss after which no more are tried."""
-    learning_rate: float = 0.03
-    leaves: int = 7
-    """Leaves of a tree at most."""
-    min_leaf_rows: int | None = None
-    """Rows of a leaf at least; None: 2 % of the rows, from 5 to 100."""
-    row_share: float = 1.0
-    """Share of the rows that each tree sees."""
-    column_share: float = 1.0
-    """Share of the features that each tree sees."""
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Trees:
-    """One booster, fitted."""
-
-    predict: Callable[[Floats], Floats]
-    """Features (N, F), N at least 1, to probabilities (N, K), of class 1 (N, 1), or values
-    (N, 1)."""
-    gain: Floats
-    """What each feature took off the loss, (F,)."""
-    num_rounds: int
-    text: str
-    """The model as its library writes it."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +102,18 @@ def require_booster(model: str) -> Fit:
     """How a model is fitted.
 
     Raises:
-        ConfigError: There is no such model; those there are are listed.
+        ConfigError: There is no such model, and those there are are listed; or its package is
+            not installed.
     """
     if model not in BOOSTERS:
         raise ConfigError(
             f'model.name = "{model}" is no model of tables. With model.use = "tabular" set it '
             f"to one of: {', '.join(BOOSTERS)}."
+        )
+    if model in EXTRAS and importlib.util.find_spec(model) is None:
+        raise ConfigError(
+            f'model.name = "{model}" needs the package {model}, which is not installed. '
+            f"Install it with `pip install 'gorae[{model}]'`, or set model.name to lightgbm."
         )
     return BOOSTERS[model]
 
@@ -178,7 +143,7 @@ def _fit_lightgbm(
         )
         return max(1, int(tried.best_iteration))
 
-    rounds = _num_rounds(best_round, folds, plan)
+    rounds = best_number_of_rounds(best_round, folds, plan)
     model = lightgbm.train(settings, data(np.ones(len(target), bool)), rounds)
 
     def predict(values: Floats) -> Floats:
@@ -189,26 +154,14 @@ def _fit_lightgbm(
     return Trees(predict, gain, rounds, model.model_to_string())
 
 
-def _num_rounds(
-    best_round: Callable[[NDArray[np.bool_]], int], folds: Ints, plan: BoostPlan
-) -> int:
-    """How many trees; all that are allowed where one group leaves nothing to judge by."""
-    present: Sequence[int] = np.unique(folds).tolist()
-    if len(present) < 2:
-        return plan.rounds
-    tried = present if len(folds) <= LARGE else present[:1]
-    return round(float(np.mean([best_round(folds != fold) for fold in tried])))
-
-
 def _lightgbm_settings(features: Features, plan: BoostPlan) -> dict[str, Any]:
-    objective: dict[str, Any] = {"objective": "regression"}
-    if plan.task in ("multiclass", "ordinal") and plan.num_classes > 2:
-        objective = {"objective": "multiclass", "num_class": plan.num_classes}
-    elif plan.task != "regression":
-        objective = {"objective": "binary"}
-    leaf = int(np.clip(LEAF_SHARE * len(features), FEWEST_LEAF_ROWS, MOST_LEAF_ROWS))
-    leaf = leaf if plan.min_leaf_rows is None else plan.min_leaf_rows
-    return objective | {
+    objectives: dict[str, dict[str, Any]] = {
+        "classes": {"objective": "multiclass", "num_class": plan.num_classes},
+        "yes_no": {"objective": "binary"},
+        "value": {"objective": "regression"},
+    }
+    leaf = plan.leaf_rows(len(features))
+    return objectives[plan.form] | {
         "learning_rate": plan.learning_rate,
         "num_leaves": plan.leaves,
         "min_data_in_leaf": leaf,
@@ -227,4 +180,11 @@ def _lightgbm_settings(features: Features, plan: BoostPlan) -> dict[str, Any]:
     }
 
 
-BOOSTERS: dict[str, Fit] = {"lightgbm": _fit_lightgbm}
+BOOSTERS: dict[str, Fit] = {
+    "lightgbm": _fit_lightgbm,
+    "xgboost": fit_xgboost,
+    "catboost": fit_catboost,
+}
+
+# What is installed only where it is asked for: the names of packages and of our extras.
+EXTRAS = ("xgboost", "catboost")

@@ -60,7 +60,15 @@ def measuring_norms(model: nn.Module) -> Iterator[bool]:
     Yields:
         Whether there is anything to measure.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    resting = getattr(model, "resting", ())
+    norms = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+        and module.track_running_stats
+        # What rests keeps its statistics with its weights.
+        and not any(name == each or name.startswith(f"{each}.") for each in resting)
+    ]
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:

@@ -49,24 +49,36 @@ def to_pixels(images: Tensor, spec: PixelSpec, arithmetic: Arithmetic) -> Tensor
 
 
 def forward(
-    network: Callable[[Tensor], Tensor], pixels: Tensor, arithmetic: Arithmetic
+    network: Callable[..., Tensor],
+    pixels: Tensor,
+    arithmetic: Arithmetic,
+    metadata: Tensor | None = None,
 ) -> Tensor:
-    """Outputs (B, K) float32 of normalised pixels (B, 3, S, S)."""
+    """Outputs (B, K) float32 of normalised pixels (B, 3, S, S).
+
+    ``metadata`` (B, M) is for a network with a place for it; without, its images have none.
+    """
     dtype = LOW_PRECISION.get(arithmetic.precision)
     with torch.autocast(pixels.device.type, dtype, enabled=dtype is not None):
-        outputs = network(pixels)
+        outputs = network(pixels) if metadata is None else network(pixels, metadata)
     return outputs.float()
 
 
 def compute_outputs(
-    network: Callable[[Tensor], Tensor],
+    network: Callable[..., Tensor],
     images: Tensor,
     *,
     spec: PixelSpec,
     arithmetic: Arithmetic,
+    metadata: Tensor | None = None,
 ) -> Tensor:
-    """Outputs (B, K) float32, on the model's device, of uint8 images (B, 3, S, S)."""
-    return forward(network, to_pixels(images, spec, arithmetic), arithmetic)
+    """Outputs (B, K) float32, on the model's device, of uint8 images (B, 3, S, S).
+
+    ``metadata`` (B, M) as in ``forward``, on any device.
+    """
+    if metadata is not None:
+        metadata = metadata.to(arithmetic.device, non_blocking=True)
+    return forward(network, to_pixels(images, spec, arithmetic), arithmetic, metadata)
 
 
 def predict_outputs(
@@ -76,6 +88,7 @@ def predict_outputs(
     spec: PixelSpec,
     arithmetic: Arithmetic,
     splits: int = 1,
+    metadata: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Outputs before activation (n, K) float32 on the CPU, and the index of each (n,).
 
@@ -85,14 +98,21 @@ def predict_outputs(
         spec: Normalisation of the images.
         arithmetic: Where and in which numbers.
         splits: Parts in which a batch is computed, to need less memory.
+        metadata: What is known of the images, (N, M), which their indices find.
     """
     model.eval()
     outputs, indices = [torch.zeros(0)], [torch.zeros(0, dtype=torch.int64)]
     with torch.inference_mode():
         for images, index in batches:
             outputs += [
-                compute_outputs(model, part, spec=spec, arithmetic=arithmetic).cpu()
-                for part in images.chunk(splits)
+                compute_outputs(
+                    model,
+                    part,
+                    spec=spec,
+                    arithmetic=arithmetic,
+                    metadata=None if metadata is None else metadata[rows],
+                ).cpu()
+                for part, rows in zip(images.chunk(splits), index.chunk(splits), strict=True)
             ]
             indices.append(index)
         # Without the empty tensors that stand for "no batch at all".

@@ -22,6 +22,7 @@ from torch.utils.data import BatchSampler
 from gorae.data.dataset import EpochBatches
 from gorae.errors import ConfigError, DataError
 from gorae.files import read_json, sweep_temporaries, write_json
+from gorae.models.metadata_net import fit_metadata
 from gorae.training.average import start_average
 from gorae.training.checkpoint import Checkpoint
 from gorae.training.evaluate import place
@@ -143,6 +144,7 @@ def build_trainer(
     notes: list[str],
 ) -> Trainer:
     """Place the model and open the feeds, which add to ``notes`` as they work."""
+    fit_metadata(model, data.train_metadata)
     place(model, plan.arithmetic)
     group, device = control.group, plan.arithmetic.device
     group.share(model)
@@ -152,6 +154,7 @@ def build_trainer(
         task=data.task,
         num_classes=data.num_classes,
         parts=data.parts,
+        coarse=data.coarse,
     )
     keys = EpochBatches(
         len(data.train),
@@ -187,6 +190,8 @@ def build_trainer(
         folder=folder,
         key=training_key(data, plan, group),
         truth=encode_truth(data.train_truth, form=objective.form).to(device),
+        metadata=_metadata(data, device),
+        soft=_soft_targets(data, device),
         weights=_weights(data, device),
         keys=keys,
         quarantine=quarantine,
@@ -203,6 +208,19 @@ def _workers(data: FoldData, plan: FitPlan, control: Control, notes: list[str]) 
     workers, note = choose_workers(control.workers, batch_bytes=batch_bytes)
     notes += [note] if note else []
     return workers
+
+
+def _metadata(data: FoldData, device: str) -> Tensor | None:
+    if data.train_metadata is None:
+        return None
+    return torch.from_numpy(data.train_metadata).to(device)
+
+
+def _soft_targets(data: FoldData, device: str) -> Tensor | None:
+    if data.soft_targets is None:
+        return None
+    assert data.task in ("multiclass", "ordinal"), "probabilities are of one class of several"
+    return torch.from_numpy(data.soft_targets).to(device)
 
 
 def _weights(data: FoldData, device: str) -> Tensor | None:

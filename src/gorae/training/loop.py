@@ -7,8 +7,10 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gorae.errors import DataError
@@ -150,10 +152,17 @@ def _measure_norms(trainer: Trainer, model: nn.Module, progress: Progress) -> No
     trainer.keys.epoch, trainer.keys.start = progress.epoch, 0
     with measuring_norms(model) as has_norms, torch.inference_mode():
         if has_norms:
-            for images, _ in trainer.read_train():
-                for part in images.chunk(progress.splits):
+            for images, index in trainer.read_train():
+                pieces = zip(
+                    images.chunk(progress.splits), index.chunk(progress.splits), strict=True
+                )
+                for part, rows in pieces:
                     compute_outputs(
-                        model, part, spec=trainer.data.spec, arithmetic=trainer.plan.arithmetic
+                        model,
+                        part,
+                        spec=trainer.data.spec,
+                        arithmetic=trainer.plan.arithmetic,
+                        metadata=trainer.metadata_of(rows),
                     )
 
 
@@ -187,7 +196,8 @@ def _evaluate(
     outputs = trainer.group.rows(outputs, index, total=len(data.valid))
     if not bool(outputs.isfinite().all()):
         raise NotFiniteError(where)
-    truth = encode_truth(data.valid_truth, form=objective.form)
+    targets = data.valid_truth if data.valid_targets is None else data.valid_targets
+    truth = encode_truth(targets, form=objective.form)
     loss = float(objective.loss(outputs, objective.targets(truth)).double().mean())
     if not math.isfinite(loss):
         raise NotFiniteError(where)
@@ -214,6 +224,7 @@ def _outputs_within_memory(
                 spec=trainer.data.spec,
                 arithmetic=trainer.plan.arithmetic,
                 splits=progress.splits,
+                metadata=_on_cpu(trainer.data.valid_metadata),
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -222,6 +233,10 @@ def _outputs_within_memory(
         else:
             return progress, outputs, index
         progress = halve_batches(trainer, progress, message)
+
+
+def _on_cpu(metadata: NDArray[np.float32] | None) -> Tensor | None:
+    return None if metadata is None else torch.from_numpy(metadata)
 
 
 def _rank(

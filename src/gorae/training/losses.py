@@ -159,6 +159,7 @@ def build_objective(
     task: Task,
     num_classes: int,
     parts: Indices | None = None,
+    coarse: tuple[int, ...] = (),
 ) -> Objective:
     """The loss of a plan for a train part.
 
@@ -168,13 +169,14 @@ def build_objective(
         task: What the truth is.
         num_classes: K: columns of the predictions, 1 for numbers.
         parts: Index of each part in each class, (K, P), where outputs are of parts.
+        coarse: The predicted class of each of K finer ones, where finer ones are learned.
 
     Raises:
         ConfigError: The loss does not fit the task.
     """
     kind = resolve_loss(plan.kind, task)
     activation = LOSS_KINDS[kind].activations[task]
-    form = OutputForm(activation)
+    form = OutputForm(activation, coarse=coarse)
     weights = None
     if task == "regression":
         numbers = truth.astype(np.float64)

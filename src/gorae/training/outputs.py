@@ -35,10 +35,13 @@ class OutputForm:
     """Their standard deviation; what a standardised 1 adds."""
     parts: tuple[tuple[int, ...], ...] = ()
     """Index of each part in each class, K times P, where outputs are ``composed``."""
+    coarse: tuple[int, ...] = ()
+    """The predicted class of each class that outputs are of, where these are finer."""
 
     def __post_init__(self) -> None:
         # As JSON gives them back they are lists.
         object.__setattr__(self, "parts", tuple(map(tuple, self.parts)))
+        object.__setattr__(self, "coarse", tuple(self.coarse))
 
 
 def activate(outputs: NDArray[np.floating], form: OutputForm) -> NDArray[np.float32]:
@@ -51,7 +54,8 @@ def activate(outputs: NDArray[np.floating], form: OutputForm) -> NDArray[np.floa
 
     Returns:
         (N, K): probabilities that sum to 1; independent probabilities (``sigmoid``); or
-        numbers in their own unit (``value``).
+        numbers in their own unit (``value``). Of finer classes those of each class are added
+        up.
     """
     exact = outputs.astype(np.float64)
     if form.activation == "softmax":
@@ -67,6 +71,8 @@ def activate(outputs: NDArray[np.floating], form: OutputForm) -> NDArray[np.floa
         values = composed_probabilities(exact, parts=np.array(form.parts))
     else:
         values = exact * form.scale + form.shift
+    if form.coarse:
+        values = values @ np.eye(max(form.coarse) + 1)[list(form.coarse)]
     return values.astype(np.float32)
 
 

@@ -44,7 +44,8 @@ def begin_epoch(trainer: Trainer, progress: Progress) -> nn.Module:
     if begins_fixres and trainer.average is not None:
         # What was evaluated is what adapts.
         model.load_state_dict(trainer.average.state_dict())
-    if plan.is_frozen or plan.unfreeze_every or plan.course.fixres_epochs:
+    changes = (plan.is_frozen, plan.unfreeze_every, plan.course.fixres_epochs)
+    if any(changes) or plan.frozen_module:
         assert isinstance(model, ImageModel)
         set_trainable(model, _learning(trainer, model, progress.epoch))
     model.train()
@@ -69,13 +70,22 @@ class _WithIdleWeight(nn.Module):
         device = next(network.parameters()).device
         self.idle = nn.Parameter(torch.zeros((), device=device))
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        outputs: Tensor = self.network(pixels)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.network(*inputs)
         return outputs
 
 
 def _learning(trainer: Trainer, model: ImageModel, epoch: int) -> set[str] | None:
     """Names of the weights that learn in an epoch; None: all."""
+    names, frozen = _thawed(trainer, model, epoch), trainer.plan.frozen_module
+    if frozen is None:
+        return names
+    every = names if names is not None else {name for name, _ in model.named_parameters()}
+    return {name for name in every if not name.startswith(f"{frozen}.")}
+
+
+def _thawed(trainer: Trainer, model: ImageModel, epoch: int) -> set[str] | None:
+    """As ``_learning``, but for what never learns."""
     plan = trainer.plan
     head = {name for name, _ in model.named_parameters() if name.startswith(HEAD_PREFIX)}
     if epoch >= plan.course.epochs:

@@ -62,6 +62,19 @@ class FoldData:
     """Which images an epoch shows."""
     largest_side: int | None = None
     """Side of the largest training picture; None: as in evaluation."""
+    train_metadata: NDArray[np.float32] | None = None
+    """What is known of each train image beside its pixels, (N, M), NaN where nothing is; only
+    for a network that has a place for it."""
+    valid_metadata: NDArray[np.float32] | None = None
+    """The same of the validation part."""
+    coarse: tuple[int, ...] = ()
+    """Where finer classes are learned than are predicted: the predicted class of each; their
+    ``task`` is multiclass, ``num_classes`` counts them and ``train_truth`` names them."""
+    valid_targets: NDArray[np.generic] | None = None
+    """Their index of each validation image, for the loss; ``valid_truth`` is what is scored."""
+    soft_targets: NDArray[np.float32] | None = None
+    """Probabilities of the classes for the last M images of the train part, (M, K), which are
+    learned in place of ``train_truth``; class weights, margins and sampling go by that."""
     parts: Indices | None = None
     """Index of each part of a composed label in each class, (K, P), where the network's
     outputs are of parts."""
@@ -89,6 +102,8 @@ class FitPlan:
     """Decay per step of the moving average of the weights; None: no average."""
     is_frozen: bool = False
     """Whether the head alone learns."""
+    frozen_module: str | None = None
+    """A module that rests however much of the network learns, such as ``backbone.encoder``."""
     unfreeze_every: float | None = None
     patience: int | None = None
     """Epochs without a better score after which training stops; None: never."""
@@ -169,6 +184,14 @@ def training_key(data: FoldData, plan: FitPlan, group: Group = SOLO) -> dict[str
         "valid_images": data.valid.fingerprint() if data.valid else None,
         "valid_labels": _hash(data.valid_truth),
     }
+    # Absent where there is none, as in trainings before there were.
+    if data.train_metadata is not None:
+        key["train_metadata"] = _hash(data.train_metadata)
+        key["valid_metadata"] = _hash(data.valid_metadata)
+    if data.coarse:
+        key["coarse"] = list(data.coarse)
+    if data.soft_targets is not None:
+        key["soft_targets"] = _hash(data.soft_targets)
     as_json: dict[str, Any] = json.loads(json.dumps(key))
     return as_json
 

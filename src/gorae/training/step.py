@@ -207,7 +207,7 @@ def _loss_sum(
     plan, data, device = trainer.plan, trainer.data, trainer.truth.device
     index = index.to(device, non_blocking=True)
     pixels = to_pixels(images, data.spec, plan.arithmetic)
-    targets = trainer.objective.targets(trainer.truth[index])
+    targets = trainer.targets_of(index)
     partners = None
     if data.sampling.partners is not None:
         half = len(index) // 2
@@ -217,7 +217,7 @@ def _loss_sum(
         pixels, targets = mix_batch(pixels, targets, plan=plan.mix, rng=rng, partners=partners)
     if data.hook is not None:
         pixels, targets = data.hook(pixels, targets, step)
-    outputs = forward(network, pixels, plan.arithmetic)
+    outputs = forward(network, pixels, plan.arithmetic, trainer.metadata_of(index))
     losses = trainer.objective.loss(outputs, targets)
     if trainer.weights is not None:
         losses = losses * trainer.weights[index]

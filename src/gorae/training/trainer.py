@@ -36,6 +36,10 @@ class Trainer:
     """What the training is made of."""
     truth: Tensor
     """Targets of the train part, on the device."""
+    metadata: Tensor | None
+    """What is known of each train image beside its pixels, (N, M), on the device."""
+    soft: Tensor | None
+    """Probabilities that the last M train images have for targets, (M, K), on the device."""
     weights: Tensor | None
     """How much each train image counts, with mean 1, on the device."""
     keys: EpochBatches
@@ -44,6 +48,20 @@ class Trainer:
     """Train images that are left out."""
     read_train: Callable[[], Iterator[Batch]]
     read_valid: Callable[[], Iterator[Batch]] | None
+
+    def metadata_of(self, index: Tensor) -> Tensor | None:
+        """What is known of some train images, (B, M); None where there is no metadata."""
+        if self.metadata is None:
+            return None
+        return self.metadata[index.to(self.metadata.device, non_blocking=True)]
+
+    def targets_of(self, index: Tensor) -> Tensor:
+        """Rows of targets of some train images, whose places are on the device."""
+        rows = self.objective.targets(self.truth[index])
+        if self.soft is None:
+            return rows
+        place = index - (len(self.truth) - len(self.soft))
+        return torch.where((place >= 0)[:, None], self.soft[place.clamp(min=0)], rows)
 
     @property
     def group(self) -> Group:
