@@ -60,12 +60,12 @@ THRESHOLD = "predict.unknown=validation"
 
 
 def run_once(
-    changes: Sequence[str], *, epochs: int, share: float, seed: int
+    changes: Sequence[str], *, setting: tuple[int, int, float], seed: int
 ) -> dict[str, float]:
-    """Scores of one training: out of fold and kept back, with and without the threshold."""
-    folder = WORK / DATA
+    """Scores of one training, out of fold and kept back; epochs, folds and share of unknown."""
+    folder, (epochs, num_folds, share) = WORK / DATA, setting
     overrides = [*BASE, imagenet_weights(), *changes, f"seed={seed}", f"split.seed={seed}"]
-    overrides.append(f"split.unknown_share={share}")
+    overrides += [f"split.unknown_share={share}", f"split.num_folds={num_folds}"]
     if "model.use=finetune" in changes:
         overrides.append(f"train.epochs={epochs}")
     run = trained(folder, overrides)
@@ -98,23 +98,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--thresholds", nargs="+", default=["no", "yes"])
     parser.add_argument("--unknown-share", type=float, default=0.45)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     if not (WORK / DATA).exists():
         copied(shared_folder() / "data" / DATA, WORK / DATA)
-    keys = ("variant", "threshold", "seed", "epochs", "share")
+    keys = ("variant", "threshold", "seed", "epochs", "folds", "share")
     done = {tuple(line[key] for key in keys) for line in read_results(RESULTS)}
     for seed in options.seeds:
         for variant in options.variants:
-            for has_threshold in (False, True):
-                place = (variant, has_threshold, seed, options.epochs, options.unknown_share)
+            for has_threshold in (each == "yes" for each in options.thresholds):
+                setting = (options.epochs, options.folds, options.unknown_share)
+                place = (variant, has_threshold, seed, *setting)
                 if place in done:
                     continue
                 changes = [*VARIANTS[variant], *([THRESHOLD] if has_threshold else [])]
-                scores = run_once(
-                    changes, epochs=options.epochs, share=options.unknown_share, seed=seed
-                )
+                scores = run_once(changes, setting=setting, seed=seed)
                 keep_result(RESULTS, dict(zip(keys, place, strict=True)) | scores)
     print(table(read_results(RESULTS)))
 

@@ -59,7 +59,9 @@ class Real:
 _WEIGHTS = ("model.name=mobilenetv2_100", "model.kwargs.pad_type=same")
 
 REAL: dict[str, Real] = {
-    "cats-and-dogs": Real("cats-and-dogs", "cats", "accuracy", _WEIGHTS[1:]),
+    "cats-and-dogs": Real(
+        "cats-and-dogs", "cats", "accuracy", (*_WEIGHTS[1:], "train.epochs=2")
+    ),
     "cattle-faces": Real("cattle-faces", "individuals-quick", "map_at_5", _WEIGHTS),
     "chest-xray": Real(
         "chest-xray",
@@ -67,10 +69,11 @@ REAL: dict[str, Real] = {
         "roc_auc",
         (
             *_WEIGHTS,
-            "pixels.input_size=192",
+            "pixels.input_size=128",
             "train.epochs=6",
-            # Its diagnoses and their merging are of moles.
+            # Its diagnoses and their merging are of moles, and so are its columns.
             "target={}",
+            'model.metadata_columns=["age", "sex", "view"]',
         ),
     ),
 }
