@@ -40,7 +40,6 @@ TUTORIALS = (
     "individuals",
     "roi",
     "directions",
-    "compare",
 )
 
 
