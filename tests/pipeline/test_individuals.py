@@ -237,6 +237,7 @@ def test_the_unknown_column_is_scored_as_worked_by_hand() -> None:
         num_guesses=5,
         truth={"r0": 0, "r1": 1, "r2": UNKNOWN, "r3": UNKNOWN},
         part={"r0": 0, "r1": 1, "r2": 0, "r3": 1},
+        unlearned={},
     )
     found = opened.oof(rows)
     assert found.columns == ("a", "b", "new")
@@ -272,6 +273,7 @@ def test_a_validated_threshold_is_chosen_on_the_other_folds() -> None:
         num_guesses=1,
         truth={"k0": 0, "u0": UNKNOWN, "k1": 0, "u1": UNKNOWN},
         part={"k0": 0, "u0": 0, "k1": 1, "u1": 1},
+        unlearned={},
     )
     values = opened.oof(rows).values[:, 1]
     # Fold 0 is scored by the threshold between 0.2 and 0.4, fold 1 by that of 0.5 and 0.9.
@@ -349,6 +351,31 @@ def test_new_pictures_are_predicted_as_the_test_set_was(
     again = load_run(frozen.path).predict(digits / "test")
     np.testing.assert_allclose(again.select(list(test.ids)).values, test.values, atol=1e-5)
     assert again.columns == test.columns
+
+
+def test_without_neighbours_a_held_out_individual_is_judged_by_folds_that_know_it(
+    digits: Path,
+) -> None:
+    made = run_digits(digits, *FROZEN, "split.unknown_share=0.4", 'predict.views=["identity"]')
+    trained = folder_of(digits, made)
+    result = trained.read_result()
+    assert result is not None
+    unlearned = result["unknown"]["unlearned"]
+    assert unlearned
+    test = read_predictions(trained.test)
+    said = {
+        member.name: read_predictions(member.predictions("test", "head", "identity"))
+        for member in trained.members()
+    }
+    for name, classes in unlearned.items():
+        for each in classes:
+            place = test.columns.index(each)
+            plain = np.mean([one.values[:, place] for one in said.values()], axis=0)
+            # Next to nothing from the fold that held it out, which is no opinion.
+            assert said[name].values[:, place].max() < 0.05
+            assert test.values[:, place].sum() > plain.sum() * 1.05
+    again = load_run(trained.path).predict(digits / "test")
+    np.testing.assert_allclose(again.select(list(test.ids)).values, test.values, atol=1e-5)
 
 
 def test_runs_with_unknown_individuals_are_joined(digits: Path, frozen: RunFolder) -> None:

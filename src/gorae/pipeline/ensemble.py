@@ -135,12 +135,12 @@ def vote_over_members(context: Context, trained: RunFolder, *, how: str) -> Join
         "elapsed_s": round(sum(m.read_record()["elapsed_s"] for m in members), 1),
     }
     if not len(context.tables.test):
-        told = {} if opened is None else opened.told(oof, None)
+        told = {} if opened is None else opened.told(oof, None, members)
         return Joined(oof, None, {**result, **told})
     voters = weigh_test(voting, members, folds)
     test, fallback = join_test(voting, trained, voters, scored_ids=oof.ids)
     if opened is not None:
-        result |= opened.told(oof, test)
+        result |= opened.told(oof, test, members)
         test = opened.with_column(test, opened.test_value(oof, test))
     told = {"voters": [asdict(voter) for voter in voters], "fallback_rows": fallback}
     return Joined(oof, test, {**result, **told})

@@ -19,7 +19,7 @@ from gorae.metrics import Metric, evaluate
 from gorae.pipeline.context import Context
 from gorae.pipeline.scores import row_truth
 from gorae.predictions import Predictions
-from gorae.workspace import RunFolder, read_frame, read_predictions
+from gorae.workspace import Member, RunFolder, read_frame, read_predictions
 
 # Parts whose thresholds are chosen on the others, where the split has one part only.
 NUM_PARTS = 5
@@ -46,6 +46,9 @@ class OpenSet:
     """Class of each train row as it is scored; ``UNKNOWN`` where nobody knows it."""
     part: Mapping[str, int]
     """Fold of each train row that validates; parts of a single fold."""
+    unlearned: Mapping[tuple[int, int], frozenset[str]]
+    """Classes that a fold, by repeat and fold, held out whole; none where neighbours, who know
+    them, speak for them."""
 
     def oof(self, rows: Predictions) -> Predictions:
         """Out-of-fold rows with the column: its value in a part is chosen on the others."""
@@ -63,8 +66,18 @@ class OpenSet:
             return self._value(self._known(oof), self._truth(oof))
         return self._value(self._known(test), np.zeros(0, dtype=np.int64))
 
-    def told(self, oof: Predictions, test: Predictions | None) -> dict[str, Any]:
+    def unlearned_by(self, member: Member) -> frozenset[str]:
+        """Classes that a member never learned; a refit learned all."""
+        record = member.read_record()
+        if "fold" not in record:
+            return frozenset()
+        return self.unlearned.get((record["repeat"], record["fold"]), frozenset())
+
+    def told(
+        self, oof: Predictions, test: Predictions | None, members: Sequence[Member]
+    ) -> dict[str, Any]:
         """What result.json holds of it; ``oof`` has the column, ``test`` has none yet."""
+        unlearned = {each.name: sorted(self.unlearned_by(each)) for each in members}
         value = self.test_value(oof, test)
         line = {
             "label": self.label,
@@ -73,6 +86,7 @@ class OpenSet:
             "is_added": self.is_added,
             "num_rows": int((self._truth(oof) == UNKNOWN).sum()),
             "first_share_oof": _first_share(oof, self.label),
+            "unlearned": {name: classes for name, classes in unlearned.items() if classes},
         }
         if test is not None:
             line["first_share_test"] = _first_share(self.with_column(test, value), self.label)
@@ -150,7 +164,25 @@ def find_open_set(
             for row, name in zip(rows["row_id"], rows["label"], strict=True)
         },
         part=_parts(context, contract),
+        unlearned={}
+        if recipe.get("predict", {}).get("retrieval_share")
+        else _unlearned(context, contract),
     )
+
+
+def _unlearned(
+    context: Context, contract: pd.DataFrame
+) -> dict[tuple[int, int], frozenset[str]]:
+    if "unknown" not in contract:
+        return {}
+    held_out = contract[contract["unknown"]]
+    label_of = context.tables.train.set_index("image_id")["label"]
+    names = label_of.loc[held_out["image_id"]].to_numpy()
+    folds = zip(held_out["repeat"], held_out["fold"], names, strict=True)
+    found: dict[tuple[int, int], set[str]] = {}
+    for repeat, fold, name in folds:
+        found.setdefault((int(repeat), int(fold)), set()).add(str(name))
+    return {place: frozenset(each) for place, each in found.items()}
 
 
 def _parts(context: Context, contract: pd.DataFrame) -> dict[str, int]:

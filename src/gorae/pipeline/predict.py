@@ -18,6 +18,7 @@ from gorae.data.frames import Frames, frame_samples, frame_suffix
 from gorae.data.listing import find_nameless_dicom, is_picture, walk_files
 from gorae.data.pixels import PixelSpec
 from gorae.ensemble import vote
+from gorae.ensemble.borrow import borrow_opinions
 from gorae.errors import DataError, UserError, list_problems
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_text
@@ -367,8 +368,11 @@ def _vote(loaded: LoadedRun, pictures: Pictures, on_event: OnEvent) -> Predictio
     weights = [weight for *_, weight in voters]
     if how == "subtask":
         return join(open_context(loaded.workspace.folder), members, how, weights)
-    voted = vote(members, how, weights=weights)
     unknown = (loaded.run.read_result() or {}).get("unknown")
+    if unknown:
+        unlearned = unknown.get("unlearned", {})
+        members = borrow_opinions(members, [unlearned.get(member, ()) for member, *_ in voters])
+    voted = vote(members, how, weights=weights)
     return with_unknown(voted, unknown["label"], unknown["score"]) if unknown else voted
 
 

@@ -16,6 +16,7 @@ from gorae.ensemble import (
     vote,
     vote_oof,
 )
+from gorae.ensemble.borrow import borrow_opinions
 from gorae.errors import DataError
 from gorae.metrics import Metric, bootstrap, evaluate
 from gorae.pipeline.composed import label_parts
@@ -277,6 +278,9 @@ def join_test(
         read_predictions(run.member(v.member).predictions("test", v.checkpoint, v.view))
         for v in voters
     ]
+    if voting.open_set is not None:
+        unlearned = [voting.open_set.unlearned_by(run.member(v.member)) for v in voters]
+        found = borrow_opinions(found, unlearned)
     voted = join(context, found, voting.how, [voter.weight for voter in voters])
     table = context.tables.test
     seen = _as_rows(context, voted, table.set_index("image_id")["row_id"])
