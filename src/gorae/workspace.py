@@ -47,6 +47,11 @@ class Workspace:
         return self.home / "scan.parquet"
 
     @property
+    def headers(self) -> Path:
+        """Fields of DICOM and EXIF headers, beside the scan."""
+        return self.scan.with_name("headers.parquet")
+
+    @property
     def prepared(self) -> Path:
         """Stores of decoded pixels, one folder per key."""
         return self.home / "prepared"
@@ -65,6 +70,26 @@ class Workspace:
     def eda(self) -> Path:
         """What `gorae eda` found: a page, numbers, lists for review."""
         return self.home / "eda"
+
+    @property
+    def compare(self) -> Path:
+        """Comparisons, one folder per key."""
+        return self.home / "compare"
+
+    @property
+    def pseudo(self) -> Path:
+        """Labels of pictures without any, one folder per name."""
+        return self.home / "pseudo"
+
+    @property
+    def boxes(self) -> Path:
+        """Boxes that detectors found, one folder per key."""
+        return self.home / "boxes"
+
+    @property
+    def autoencoders(self) -> Path:
+        """Trained autoencoders, one folder per key."""
+        return self.home / "autoencoders"
 
     @property
     def weights(self) -> Path:

@@ -35,6 +35,16 @@ def test_set_takes_toml_values_and_bare_text() -> None:
     assert recipe.model.weights == "/some where/weights.safetensors"
 
 
+def test_a_table_set_whole_loses_what_the_file_said_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "standard"\n[augment]\ncutout = 0.5\ncutout_side = 0.2\n')
+    # Without the crop of the file there is no side of it either, which would be dead.
+    recipe = resolve_recipe(path=path, overrides=['augment={policy="none"}'])
+    assert recipe.augment.cutout is None
+    with pytest.raises(ConfigError, match=r"augment\.cutout_side has no effect"):
+        resolve_recipe(path=path, overrides=["augment.cutout=0"])
+
+
 def test_set_replaces_a_table_as_a_whole() -> None:
     recipe = resolve_recipe(overrides=["model.kwargs={a=1}", "model.kwargs={b=2}"])
     assert recipe.model.kwargs == {"b": 2}

@@ -26,7 +26,7 @@ from gorae.models.autoencoder import Autoencoder, encoder_tensors
 from gorae.models.encoder import ENCODER_MEAN, ENCODER_STD, encoder_metadata, map_size
 from gorae.pipeline.autoencoder_sheet import write_autoencoder_sheet
 from gorae.pipeline.context import Context, open_context, read_scan, usable
-from gorae.pipeline.encoders import ENCODER_FILE, RECORD_FILE, autoencoders_folder
+from gorae.pipeline.encoders import ENCODER_FILE, RECORD_FILE
 from gorae.pipeline.groups import equal_groups
 from gorae.pipeline.learning import augment_warnings, first_change
 from gorae.pipeline.network import devices
@@ -138,7 +138,7 @@ def train_autoencoder(
     )
     identity = _identity(recipe, data, pixels=prepared.pixels.folder.name)
     name = content_key([identity, arithmetic.precision])
-    target = autoencoders_folder(context.workspace) / name
+    target = context.workspace.autoencoders / name
     with exclusive_lock(target / "lock", purpose=f"training the autoencoder {name}"):
         if (target / RECORD_FILE).exists():
             on_event(Event("message", "autoencoder", f"{name} is there already"))

@@ -204,7 +204,7 @@ def _judge(
     recipes = [variant.recipe.model_dump(mode="json") for variant in field.variants]
     seeds = len(runs[0])
     key = content_key([recipes, seeds, made.key, labels_key(context), metric_key(context)])
-    page = context.workspace.home / "compare" / key / "compare.html"
+    page = context.workspace.compare / key / "compare.html"
     winners = None
     if larger is not None:
         winners = write_winners(larger, judged, comparison=key)

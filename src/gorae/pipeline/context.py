@@ -81,8 +81,7 @@ def open_context(folder: Path, *, is_prepared: bool = True) -> Context:
         submission_sample=_sample(competition),
     )
     wanted = _header_groups(competition)
-    path = workspace.scan.with_name("headers.parquet")
-    headers = read_frame(path) if path.exists() else None
+    headers = read_frame(workspace.headers) if workspace.headers.exists() else None
     if wanted and is_prepared:
         _require_headers(headers, tables, wanted)
     tables = join_headers(tables, headers, groups=wanted)

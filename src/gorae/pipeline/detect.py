@@ -169,7 +169,7 @@ def _open_job(
     train_ids = pictures["image_id"][~pictures["is_test"]].tolist()
     key = _key(recipe, pictures, true, split=made.key, weights=loaded.weights_sha256)
     return DetectJob(
-        folder=context.workspace.home / "boxes" / key,
+        folder=context.workspace.boxes / key,
         pixels=pixels,
         pictures=pictures,
         boxes=true,

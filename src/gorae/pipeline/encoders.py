@@ -16,11 +16,6 @@ RECORD_FILE = "record.json"
 NEWEST = "newest"
 
 
-def autoencoders_folder(workspace: Workspace) -> Path:
-    """Trained autoencoders, one folder per key."""
-    return workspace.home / "autoencoders"
-
-
 def find_encoder(workspace: Workspace, value: str | None) -> Path | None:
     """The file of the encoder that ``model.encoder`` names; None where it names none.
 
@@ -40,13 +35,13 @@ def find_encoder(workspace: Workspace, value: str | None) -> Path | None:
         if path.is_file():
             return path.absolute()
     finished = sorted(
-        autoencoders_folder(workspace).glob(f"*/{RECORD_FILE}"),
+        workspace.autoencoders.glob(f"*/{RECORD_FILE}"),
         key=lambda path: (path.stat().st_mtime_ns, path.parent.name),
     )
     names = [path.parent.name for path in finished]
     fitting = names[-1:] if value == NEWEST else [n for n in names if n.startswith(value)]
     if len(fitting) == 1:
-        return autoencoders_folder(workspace) / fitting[0] / ENCODER_FILE
+        return workspace.autoencoders / fitting[0] / ENCODER_FILE
     known = f"Autoencoders here: {', '.join(names)}." if names else "There is none here yet."
     raise ConfigError(
         f"model.encoder = {value!r} names {len(fitting) or 'no'} autoencoder"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gorae.augment.names import expand_views
 from gorae.config import Recipe
 from gorae.data.pixels import PixelSpec
+from gorae.data.sources import Task
 from gorae.data.store import PixelStore
 from gorae.errors import DataError
 from gorae.events import Event, OnEvent, ignore_events
@@ -31,12 +32,17 @@ from gorae.training.evaluate import Arithmetic
 from gorae.training.group import SOLO, Group
 from gorae.workspace import Member, RunFolder, write_member_record, write_predictions
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[Task, Kind] = {
     "multiclass": "multiclass",
     "ordinal": "multiclass",
     "multilabel": "multilabel",
     "regression": "value",
 }
+
+
+def kind_of(task: Task, recipe: Recipe) -> Kind:
+    """What the members of a recipe predict: cosines to neighbours are no probabilities."""
+    return "score" if recipe.predict.retrieval_share else KINDS[task]
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,7 @@ class Job:
     @property
     def kind(self) -> Kind:
         """What the predictions are."""
-        if self.recipe.predict.retrieval_share:
-            return "score"
-        return KINDS[self.context.competition.task]
+        return kind_of(self.context.competition.task, self.recipe)
 
     @property
     def individuals(self) -> Individuals | None:

@@ -35,7 +35,7 @@ from gorae.models import (
 from gorae.models.plan import MetadataPlan
 from gorae.models.weights import use_weights
 from gorae.pipeline.context import open_context
-from gorae.pipeline.job import KINDS
+from gorae.pipeline.job import kind_of
 from gorae.pipeline.network import backbone_path
 from gorae.pipeline.new_metadata import metadata_reader
 from gorae.pipeline.open_set import with_unknown
@@ -358,9 +358,7 @@ def _vote(loaded: LoadedRun, pictures: Pictures, on_event: OnEvent) -> Predictio
     says = OPINIONS[loaded.recipe.model.use](loaded, network, pictures, on_event)
     # In the order and with the weights that the test set was voted on with.
     voters = _test_voters(loaded)
-    kind, how = KINDS[loaded.task], loaded.recipe.predict.vote
-    if loaded.recipe.predict.retrieval_share:
-        kind = "score"
+    kind, how = kind_of(loaded.task, loaded.recipe), loaded.recipe.predict.vote
     members = [
         Predictions(ids, loaded.columns, says[member, checkpoint, view], kind)
         for member, checkpoint, view, _ in voters

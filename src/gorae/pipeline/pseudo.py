@@ -16,7 +16,7 @@ from gorae.pipeline.contract import Split
 from gorae.pipeline.part_target import as_target, target_of
 from gorae.pipeline.pixels import prepare
 from gorae.pipeline.predict import run_spec
-from gorae.pipeline.pseudo_labels import FILES, REFIT, pseudo_root
+from gorae.pipeline.pseudo_labels import FILES, REFIT
 from gorae.pipeline.pseudo_pictures import (
     PICTURE_COLUMNS,
     Company,
@@ -184,7 +184,7 @@ def _keep(
     on_event: OnEvent,
 ) -> PseudoResult:
     """Write the tables below a name that is a hash of what they hold and come of."""
-    root = pseudo_root(context.workspace)
+    root = context.workspace.pseudo
     values = pd.util.hash_pandas_object(frames["labels"], index=False).to_numpy(np.uint64)
     name = content_key([record, values.tolist(), frames["pictures"]["sha256"].tolist()])
     target = root / name

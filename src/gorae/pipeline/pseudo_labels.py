@@ -7,7 +7,6 @@ line per fold and picture: probabilities, and why it is left out there), ``held_
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,11 +51,6 @@ class PseudoLabels:
         return lines.reset_index(drop=True)
 
 
-def pseudo_root(workspace: Workspace) -> Path:
-    """Where pseudo-labels lie, one folder per name."""
-    return workspace.home / "pseudo"
-
-
 def probabilities(lines: pd.DataFrame) -> NDArray[np.float32]:
     """The probabilities of lines of labels, (N, K)."""
     columns = sorted(
@@ -74,7 +68,7 @@ def with_named_labels(workspace: Workspace, recipe: Recipe) -> Recipe:
     wanted = recipe.pseudo.labels
     if wanted is None:
         return recipe
-    records = [read_json(path) for path in pseudo_root(workspace).glob("*/record.json")]
+    records = [read_json(path) for path in workspace.pseudo.glob("*/record.json")]
     names = [each["name"] for each in sorted(records, key=lambda each: int(each["number"]))]
     found = names[-1:] if wanted == "newest" else [n for n in names if n.startswith(wanted)]
     if len(found) != 1:
@@ -92,7 +86,7 @@ def read_labels(workspace: Workspace, name: str) -> PseudoLabels:
     Raises:
         StorageError: A file is missing or damaged.
     """
-    folder = pseudo_root(workspace) / name
+    folder = workspace.pseudo / name
     if not (folder / "record.json").exists():
         raise StorageError(
             f"There are no pseudo-labels in {folder}, and this run learns them. Make them "

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from gorae.errors import ConfigError
 from gorae.pipeline.context import read_scan
 from gorae.pipeline.job import Job
 from gorae.pipeline.learning import fold_sampling
@@ -32,18 +31,13 @@ def with_pseudo_rows(job: Job, data: FoldData, *, place: tuple[int, int] | None)
         place: Its repeat and number; None: the refit.
 
     Raises:
-        ConfigError: What is learned is finer than the classes that are labelled.
         DataError: A labelled picture is gone or changed.
     """
     settings = job.recipe.pseudo
     labels = chosen_labels(job.context, job.recipe, split=job.split)
     if labels is None:
         return data
-    if data.coarse:
-        raise ConfigError(
-            "pseudo.labels are of the classes that are predicted, and [target] column learns "
-            "finer ones. Leave one of them out."
-        )
+    assert not data.coarse, "a recipe cannot have both"
     context = with_pictures(job.context, labels.pictures)
     scan = read_scan(context)
     require_readable(labels, scan)
