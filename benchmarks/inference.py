@@ -108,6 +108,18 @@ def gorae_passes(
     )
 
 
+def enlarged(paths: list[Path], folder: Path, *, side: int) -> list[Path]:
+    """Copies with ``side`` pixels along the longer side: their decoding costs as much."""
+    folder.mkdir()
+    for path in paths:
+        with Image.open(path) as picture:
+            scale = side / max(picture.size)
+            size = round(picture.width * scale), round(picture.height * scale)
+            large = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        large.save(folder / path.name, quality=92)
+    return [folder / path.name for path in paths]
+
+
 def load_weights(path: Path, model: ImageModel) -> None:
     model.load_state_dict(load_file(path))
 
@@ -137,6 +149,9 @@ def main() -> None:
     """Print the seconds of both and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=128)
+    parser.add_argument(
+        "--side", type=int, help="enlarge the pictures to this longer side first, as cameras do"
+    )
     parser.add_argument("--checkpoints", type=int, default=10, help="folds times two")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
@@ -149,6 +164,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         paths = photographs(scratch, options.images)
+        if options.side is not None:
+            paths = enlarged(paths, scratch / "enlarged", side=options.side)
         weights = write_weights(scratch, options.checkpoints)
 
         def time_plain() -> None:
@@ -178,9 +195,11 @@ def main() -> None:
     whole_s = each * count
     share = f"1 of {count} checkpoints timed, {min(plain_s):.1f} and {max(plain_s):.1f} s"
     how = options.precision + (", compiled" if options.compile else "")
+    with Image.open(paths[0]) as first:
+        size = f"{first.width} x {first.height}"
     print(
-        f"{len(paths)} pictures x {count} checkpoints x {len(VIEWS)} views of ResNet-50 at "
-        f"{SPEC.input_size} px, {torch.get_num_threads()} threads\n"
+        f"{len(paths)} pictures (the first {size}) x {count} checkpoints x {len(VIEWS)} views "
+        f"of ResNet-50 at {SPEC.input_size} px, {torch.get_num_threads()} threads\n"
         f"a pass for each: {whole_s:7.1f} s, {passes / whole_s:5.1f} images/s ({share}, "
         f"times {count})\n"
         f"gorae:           {ours_s[0]:7.1f} s, {passes / ours_s[0]:5.1f} images/s ({how}; all "

@@ -83,6 +83,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "loss.asymmetric_clip": ("loss.kind=asymmetric", "loss.asymmetric_clip=0.2"),
     "loss.soft_f1_weights": ("loss.kind=soft_f1", "loss.soft_f1_weights=[0.3, 0.7]"),
     "loss.class_weight_power": ("loss.class_weight_power=1",),
+    "loss.class_weight_as_max": (
+        "loss.class_weight_power=1",
+        'loss.class_weight_as_max=["원"]',
+    ),
     "loss.class_weight_cap": ("loss.class_weight_power=1", "loss.class_weight_cap=0.6"),
     "loss.margin": ("model.head=cosine", "loss.margin=0.4"),
     "loss.margin_range": ("model.head=cosine", "loss.margin_range=[0.1, 0.5]"),

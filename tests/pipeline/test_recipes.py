@@ -27,13 +27,14 @@ from gorae.pipeline.demo_whales import whales_set
 from gorae.pipeline.init import init
 from gorae.pipeline.job import Job, train_table
 from gorae.pipeline.job import test_table as table_of_test
-from gorae.pipeline.learning import first_change, fold_course, fold_data, fold_optim
+from gorae.pipeline.learning import first_change, fold_course, fold_data, fold_optim, loss_plan
 from gorae.pipeline.pixels import input_pixels, prepare, steps_for, stored_short_side
 from gorae.pipeline.pseudo import pseudo
 from gorae.pipeline.pseudo_rows import with_pseudo_rows
 from gorae.pipeline.scores import competition_metric
 from gorae.pipeline.split import split
 from gorae.stopping import never_stopped
+from gorae.training.losses import build_objective
 from gorae.training.plan import FoldData
 from gorae.workspace import RunFolder
 
@@ -261,6 +262,42 @@ def test_extra_pictures_stay_out_where_their_subject_validates(
     assert all(always <= {Path(image).stem for image in ids} for ids in trained)
     rest = {line.partition(",")[0] for line in extra} - always
     assert not all(rest <= {Path(image).stem for image in ids} for ids in trained)
+
+
+def test_a_class_of_extra_pictures_alone_is_learned_and_never_validates(
+    make_competition: Callable[..., Path], clouds: Callable[[int], Any]
+) -> None:
+    folder = make_competition(num_subjects=12)
+    init(folder)
+    (folder / "foreign").mkdir()
+    for number in range(6):
+        clouds(number).save(folder / "foreign" / f"x{number}.png")
+    lines = ["id,label,subject", *(f"x{number},unknown,y{number}" for number in range(6))]
+    (folder / "extra.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    file = folder / "competition.toml"
+    file.write_text(
+        file.read_text("utf-8").replace(
+            'metric = "accuracy"',
+            'metric = "balanced_accuracy"\nclasses = ["상자", "원", "unknown"]',
+        )
+        + '[[extra]]\nimages = "foreign"\ntable = "extra.csv"\nimage_column = "id"\n'
+        'label_columns = ["label"]\ngroup_columns = ["subject"]\n',
+        "utf-8",
+    )
+    weighing = ("loss.class_weight_power=1", 'loss.class_weight_as_max=["unknown"]')
+    small = as_small(resolve_recipe(preset="standard", overrides=weighing))
+    for job, data, valid in fold_datas(folder, small):
+        ids = require_apart(job, data, valid)
+        assert sum(image.startswith("foreign/") for image in ids) == 6
+        assert not any(image.startswith("foreign/") for image in valid)
+        assert (data.train_truth == 2).sum() == 6
+        objective = build_objective(
+            loss_plan(job), data.train_truth, task="multiclass", num_classes=data.num_classes
+        )
+        weights = objective.class_weights
+        assert weights is not None
+        # Half of the others are discs: by its own number its pictures would weigh more.
+        assert weights[2] == weights[:2].max() < 1.3
 
 
 def test_pictures_with_pseudo_labels_train_beside_their_fold(

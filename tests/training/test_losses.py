@@ -41,6 +41,7 @@ CHANGES: dict[str, Any] = {
     "soft_f1_weights": (0.3, 0.7),
     "class_weight_power": 1.0,
     "class_weight_cap": 0.9,
+    "class_weight_as_max": (0,),
     "margin": 0.4,
     "margin_range": (0.1, 0.6),
     "margin_power": (0.9, -0.3, 0.05),
@@ -355,7 +356,7 @@ def test_the_tables_of_losses_and_fields_agree() -> None:
     assert CHANGES.keys() | OF_OUTPUTS | {"kind"} == plan_fields.keys()
     used = frozenset[str]().union(*(loss.uses for loss in LOSS_KINDS.values()))
     assert used == CHANGES.keys() | {"part_weights"}
-    settings = LossSettings().model_dump()
+    settings = dict(LossSettings())
     assert not settings.pop("part_weights")
     del settings["weight_column"], plan_fields["part_weights"], plan_fields["scale"]
     assert settings == plan_fields
@@ -446,6 +447,15 @@ def test_balanced_weights_worked_by_hand() -> None:
     capped = class_weights(np.array(counts), power=1, cap=5)
     np.testing.assert_allclose(capped, np.minimum(weights, 5))
     assert class_weights(np.array(counts), power=0).tolist() == [1] * 18
+
+
+def test_a_class_of_collected_images_weighs_as_the_rarest_of_the_others() -> None:
+    # The last as if there were no others: N = 100 and K = 2 of the first two.
+    weights = class_weights(np.array([80, 20, 1000]), power=1, as_max=[2])
+    np.testing.assert_allclose(weights, [100 / 160, 100 / 40, 100 / 40])
+    capped = class_weights(np.array([80, 20, 1000]), power=1, cap=2, as_max=[2])
+    np.testing.assert_allclose(capped, [100 / 160, 2, 2])
+    assert class_weights(np.array([0, 5]), power=1, as_max=[1]).tolist() == [1, 1]
 
 
 def test_weights_are_scikit_learns_and_1_for_classes_without_images() -> None:

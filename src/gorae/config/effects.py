@@ -386,6 +386,9 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     "loss.class_weight_cap": _unless(
         lambda r: r.loss.class_weight_power > 0, "loss.class_weight_power is 0"
     ),
+    "loss.class_weight_as_max": _unless(
+        lambda r: r.loss.class_weight_power > 0, "loss.class_weight_power is 0"
+    ),
     **dict.fromkeys([f"loss.{name}" for name in MARGINS], _why_dead_margin),
     "loss.part_weights": _why_dead_part_weights,
     "pseudo.fill": _unless(

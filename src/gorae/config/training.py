@@ -118,6 +118,10 @@ class LossSettings(Settings):
     """k of the class weights ``(N / (K n))^k``; 0: all classes weigh the same."""
     class_weight_cap: float | None = Field(None, gt=0)
     """Largest class weight."""
+    class_weight_as_max: tuple[str, ...] = Field((), exclude_if=equals(()))
+    """Classes that weigh as much as the heaviest of the others, which are weighed without them:
+    of pictures from elsewhere there are as many as one has collected
+    (ngessert/isic2019: "unknown")."""
     margin: float | None = Field(None, gt=0, lt=pi)
     """Radians by which the angle to the true class is made larger (ArcFace, Deng et al., 2019);
     0.3 to 0.5 are usual; absent: none."""

@@ -1,6 +1,6 @@
 """From a recipe and a fold to what ``training`` takes: its data and its numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -131,7 +131,7 @@ def fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
             job.recipe,
             is_pretrained=loaded.weights_sha256 is not None or train.start is not None,
         ),
-        loss=_loss_plan(job),
+        loss=loss_plan(job),
         mix=mix if mix.is_on else None,
         accumulate=train.accumulate,
         clip_norm=train.clip_norm,
@@ -147,11 +147,16 @@ def fit_plan(job: Job, loaded: LoadedModel, *, epochs: int) -> FitPlan:
     )
 
 
-def _loss_plan(job: Job) -> LossPlan:
-    settings = job.recipe.loss.model_dump(exclude={"weight_column", "part_weights"})
+def loss_plan(job: Job) -> LossPlan:
+    """The numbers of the loss."""
+    others = {"weight_column", "part_weights", "class_weight_as_max"}
+    settings = job.recipe.loss.model_dump(exclude=others)
     model = job.recipe.model
     return LossPlan(
         **settings,
+        class_weight_as_max=_class_places(
+            job, job.recipe.loss.class_weight_as_max, setting="loss.class_weight_as_max"
+        ),
         scale=model.scale if model.head == "cosine" else None,
         part_weights=part_weights(job.context, job.recipe),
     )
@@ -342,22 +347,27 @@ def _drawing_weights(job: Job, truth: NDArray[Any]) -> NDArray[np.float64]:
 
 def _partners(job: Job, truth: NDArray[Any]) -> NDArray[np.int64]:
     """Positions of the images of the rare classes in the train part."""
-    columns = list(learned_names(job.context, job.recipe))
     wanted = job.recipe.augment.rare_classes
-    unknown = [name for name in wanted if name not in columns]
-    if unknown or job.context.competition.task == "regression":
-        raise ConfigError(
-            f"augment.rare_classes names {', '.join(unknown) or 'classes of a regression'}; "
-            f"the classes are: {', '.join(columns)}."
-        )
-    places = [columns.index(name) for name in wanted]
-    is_rare = np.isin(truth, places) if truth.ndim == 1 else truth[:, places].any(axis=1)
+    places = _class_places(job, wanted, setting="augment.rare_classes")
+    is_rare = np.isin(truth, places) if truth.ndim == 1 else truth[:, list(places)].any(axis=1)
     if not is_rare.any():
         raise DataError(
             f"The train part of a fold has no picture of {', '.join(wanted)} to mix with. Use "
             "fewer folds, or name other augment.rare_classes."
         )
     return np.flatnonzero(is_rare)
+
+
+def _class_places(job: Job, names: Sequence[str], *, setting: str) -> tuple[int, ...]:
+    """Places of the classes that a setting names, among those that are learned."""
+    columns = list(learned_names(job.context, job.recipe))
+    unknown = [name for name in names if name not in columns]
+    if unknown or (names and job.context.competition.task == "regression"):
+        raise ConfigError(
+            f"{setting} names {', '.join(unknown) or 'classes of a regression'}; "
+            f"the classes are: {', '.join(columns)}."
+        )
+    return tuple(columns.index(name) for name in names)
 
 
 def _batch_hook(recipe: Recipe, folder: Path) -> BatchHook | None:

@@ -4,7 +4,7 @@ A loss sees rows of targets: one-hot or 0/1 labels, or standardised numbers, whi
 have blended. Class weights and label smoothing act here, after mixing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -50,6 +50,8 @@ class LossPlan:
     """k of ``class_weights``; 0: none."""
     class_weight_cap: float | None = None
     """Largest class weight."""
+    class_weight_as_max: tuple[int, ...] = ()
+    """Classes that weigh as much as the heaviest of the others."""
     margin: float | None = None
     """Angular margin of every class, in radians, where outputs are cosines times ``scale``."""
     margin_range: tuple[float, float] | None = None
@@ -188,8 +190,13 @@ def build_objective(
     else:
         counts = np.bincount(truth.astype(np.int64), minlength=num_classes)
     if plan.class_weight_power > 0:
-        power, cap = plan.class_weight_power, plan.class_weight_cap
-        weights = torch.from_numpy(class_weights(counts, power=power, cap=cap)).float()
+        found = class_weights(
+            counts,
+            power=plan.class_weight_power,
+            cap=plan.class_weight_cap,
+            as_max=plan.class_weight_as_max,
+        )
+        weights = torch.from_numpy(found).float()
     tables: tuple[Tensor, ...] = ()
     if parts is not None:
         form = OutputForm("composed", parts=tuple(map(tuple, parts.tolist())))
@@ -230,7 +237,11 @@ def encode_truth(truth: NDArray[np.generic], *, form: OutputForm) -> Tensor:
 
 
 def class_weights(
-    counts: NDArray[np.number], *, power: float, cap: float | None = None
+    counts: NDArray[np.number],
+    *,
+    power: float,
+    cap: float | None = None,
+    as_max: Sequence[int] = (),
 ) -> NDArray[np.float64]:
     """What an image of each class counts, ``(N / (K n))^power`` up to ``cap``, (K,).
 
@@ -240,10 +251,15 @@ def class_weights(
             images weigh 1 on average. A class without images weighs 1: nothing is of it.
         power: 0: all alike; 1: all classes matter alike, however rare.
         cap: Largest weight.
+        as_max: Classes that get the largest weight of the others, which are weighed as if
+            they alone were there.
     """
     weights = np.ones(len(counts))
     found = counts > 0
-    weights[found] = (counts.sum() / (found.sum() * counts[found])) ** power
+    found[list(as_max)] = False
+    weights[found] = (counts[found].sum() / (found.sum() * counts[found])) ** power
+    if found.any():
+        weights[list(as_max)] = weights[found].max()
     return weights if cap is None else np.minimum(weights, cap)
 
 

@@ -116,7 +116,10 @@ _ORDER: dict[Task, Activation] = {"ordinal": "cumulative"}
 
 # Labels smoothed and classes weighed: whatever has labels.
 _LABELS = frozenset(
-    {"label_smoothing", "smoothing_form", "class_weight_power", "class_weight_cap"}
+    {
+        *("label_smoothing", "smoothing_form"),
+        *("class_weight_power", "class_weight_cap", "class_weight_as_max"),
+    }
 )
 # Angles to one class of several: losses of logits that a softmax turns into shares.
 _ANGLES = frozenset({"margin", "margin_range", "margin_power"})
