@@ -49,6 +49,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "model.drop_copies": ("model.drop_copies=4", "model.drop_rate=0.5"),
     "model.drop_path": ("model.drop_path=0.5", "model.name=test_convnext"),
     "model.pooling": ("model.pooling=gem", "model.name=test_resnet"),
+    "model.pool_stages": ("model.pool_stages=2", "model.name=test_resnet"),
     "pixels.input_size": ("pixels.input_size=48",),
     "pixels.train_size": ("pixels.train_size=24",),
     "pixels.mean": ("pixels.mean=[0.1, 0.1, 0.1]",),

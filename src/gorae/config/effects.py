@@ -292,6 +292,13 @@ def _why_dead_copies(recipe: Recipe) -> Reason:
     return None if recipe.model.drop_rate else "model.drop_rate is 0: all copies are equal"
 
 
+def _why_dead_stages(recipe: Recipe) -> Reason:
+    if reason := _finetuned(recipe):
+        return reason
+    is_pooled = recipe.model.features == "pooled"
+    return None if is_pooled else 'model.features = "logits" are of no maps'
+
+
 def _why_dead_cosine(recipe: Recipe) -> Reason:
     if reason := _finetuned(recipe):
         return reason
@@ -359,6 +366,7 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     "model.pooling": _unless(
         lambda r: r.model.use != "as_is", 'model.use = "as_is" keeps the network as it is'
     ),
+    "model.pool_stages": _why_dead_stages,
     "model.encoder": _unless(
         lambda r: r.model.use in ("frozen", "finetune"),
         'model.use = "as_is" keeps the network, and its classes, as they are',

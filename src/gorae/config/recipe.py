@@ -91,6 +91,9 @@ class ModelSettings(Settings):
     pooling: Literal["default", "gem"] = "default"
     """How maps become features: as the network does, or generalised mean with a learned power
     (Radenovic et al., 2019)."""
+    pool_stages: int = Field(1, ge=1, le=8, exclude_if=equals(1))
+    """Last stages of the network whose maps are pooled, each by itself, and joined; what comes
+    after the last is left out; 1: the network's own end (2: knshnb/kaggle-happywhale)."""
     metadata: Literal["none", "isic2019", "isic2020"] = Field("none", exclude_if=equals("none"))
     """A small network on metadata whose result is joined to the picture's features when
     fine-tuning, in the form of a winner of ISIC 2019 or 2020; sources: options.md."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from gorae.models.autoencoder import EncodedBackbone
 from gorae.models.network import ImageModel, LogitBackbone
+from gorae.models.parts import StagedBackbone
 
 BACKBONE = "backbone."
 
@@ -58,6 +59,10 @@ def _blocks_of(backbone: nn.Module) -> list[list[str]]:
             [f"encoder.{name}" for name, _ in backbone.encoder.named_parameters()],
             *([f"network.{name}" for name in each] for each in _blocks_of(backbone.network)),
         ]
+    if isinstance(backbone, StagedBackbone):
+        blocks = [[f"network.{name}" for name in each] for each in _blocks_of(backbone.network)]
+        pools = [f"pools.{name}" for name, _ in backbone.pools.named_parameters()]
+        return [*blocks[:-1], blocks[-1] + pools]
     matcher = getattr(backbone, "group_matcher", None)
     if not callable(matcher):
         return list(_defined_blocks(backbone, ""))

@@ -76,7 +76,7 @@ def build_model(
                 is_whole=True,
             )
         backbone, num_features = _build_backbone(name, kwargs, drop_path=parts.drop_path)
-        if parts.pooling == "gem":
+        if parts.pooling == "gem" and parts.pool_stages == 1:
             use_generalised_mean(backbone, name=name)
         return ImageModel(
             backbone,
@@ -108,6 +108,7 @@ def _require_plain(name: str, parts: Parts) -> None:
         "features": ('model.features = "logits"', "a classifier of its own"),
         "drop_path": (f"model.drop_path = {parts.drop_path:g}", "stochastic depth of its own"),
         "pooling": (f'model.pooling = "{parts.pooling}"', "pooling of its own"),
+        "pool_stages": (f"model.pool_stages = {parts.pool_stages}", "pooling of its own"),
     }
     for field, (setting, way) in ways.items():
         if getattr(parts, field) != getattr(Parts, field):

@@ -11,7 +11,7 @@ from gorae.errors import ConfigError, DataError
 from gorae.models.build import build_model, check_name
 from gorae.models.encoded import network_input, put_encoder
 from gorae.models.hub import fetch_weights
-from gorae.models.network import ImageModel, cut_model, on_logits
+from gorae.models.network import ImageModel, cut_model, join_stages, on_logits
 from gorae.models.plan import LENET5, TORCHVISION, ModelPlan, find_weights_file, is_user_class
 from gorae.models.resolve import (
     encoder_pixels,
@@ -82,6 +82,9 @@ def load_model(plan: ModelPlan, *, folder: Path) -> LoadedModel:
         notes += use_weights(model, weights, name=plan.name, keep_classifier=keeps_classifier)
     if plan.num_outputs is not None and keeps_classifier:
         model = on_logits(model, plan, num_outputs=plan.num_outputs, seed=plan.seed)
+    if plan.pool_stages > 1:
+        side = network_input(plan, spec).input_size
+        model = join_stages(model, plan, name=plan.name, input_size=side, seed=plan.seed)
     encoder_sha256 = put_encoder(model, plan)
     if plan.layer is not None:
         cut_model(model, plan.layer, input_size=spec.input_size, seed=plan.seed)

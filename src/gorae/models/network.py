@@ -1,7 +1,7 @@
 """The network every step works with: a backbone and a head, or a user's whole module."""
 
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from gorae.models.autoencoder import EncodedBackbone
 from gorae.models.head import build_head, linear_head
 from gorae.models.margin import CosineHead
 from gorae.models.metadata_net import MetadataHead, build_metadata_head
-from gorae.models.parts import cut_at, output_at_cut
+from gorae.models.parts import StagedBackbone, cut_at, output_at_cut
 from gorae.models.plan import HEADS_WITH_DROPOUT, Parts
 
 # Luma of RGB by ITU-R BT.601, for networks that take one channel.
@@ -263,6 +263,54 @@ def on_logits(model: ImageModel, parts: Parts, *, num_outputs: int, seed: int) -
         )
 
 
+def join_stages(
+    model: ImageModel, parts: Parts, *, name: str, input_size: int, seed: int
+) -> ImageModel:
+    """``model`` with features of its last ``parts.pool_stages`` stages, and a new head.
+
+    What the network has after its last stage, a norm or a convolution before the classifier,
+    is left out. The number of features is measured on two empty images.
+
+    Args:
+        model: With the weights of its backbone; not used afterwards.
+        parts: What is put on the backbone.
+        name: The network's, for messages.
+        input_size: Side of its input in pixels.
+        seed: Seed of the new head.
+
+    Raises:
+        ConfigError: The network has not so many stages, or does not tell them.
+    """
+    wanted = parts.pool_stages
+    network = cast(Any, model.backbone)
+    stages = len(getattr(network, "feature_info", ()))
+    if not hasattr(network, "forward_intermediates"):
+        raise ConfigError(
+            f"model.pool_stages = {wanted}: {name} does not tell its stages. Set it to 1, or "
+            "choose a network of timm that does, such as resnet50, efficientnet_b0 or "
+            "convnext_tiny."
+        )
+    if wanted > stages:
+        raise ConfigError(
+            f"model.pool_stages = {wanted}, and {name} has {stages} stages. Set it lower; 2 is "
+            "usual."
+        )
+    network.prune_intermediate_layers(wanted, prune_norm=True, prune_head=True)
+    backbone = StagedBackbone(network, num_stages=wanted, is_gem=parts.pooling == "gem")
+    backbone.eval()
+    with torch.inference_mode():
+        found = backbone(torch.zeros(2, model.in_chans, input_size, input_size))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ImageModel(
+            backbone.train(),
+            num_features=found.shape[1],
+            num_outputs=model.num_outputs,
+            parts=parts,
+            in_chans=model.in_chans,
+        )
+
+
 def enable_gradient_checkpointing(model: ImageModel) -> None:
     """Compute activations again in the backward pass: less memory, the same gradients.
 
@@ -274,7 +322,7 @@ def enable_gradient_checkpointing(model: ImageModel) -> None:
     Source: Chen et al., 2016; timm's ``set_grad_checkpointing``.
     """
     network = model.backbone
-    while isinstance(network, LogitBackbone | EncodedBackbone):
+    while isinstance(network, LogitBackbone | EncodedBackbone | StagedBackbone):
         network = network.network
     enable = getattr(network, "set_grad_checkpointing", None)
     try:

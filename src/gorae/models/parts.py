@@ -1,8 +1,8 @@
-"""What can be put into a backbone: pooling, stochastic depth, a cut at a layer."""
+"""What can be put into a backbone: pooling, stochastic depth, a cut at a layer, stages."""
 
 import difflib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,32 @@ def _global_averages(backbone: nn.Module) -> Iterator[tuple[nn.Module, str]]:
                 is_average = isinstance(child, nn.AdaptiveAvgPool2d)
                 if is_average and child.output_size in (1, (1, 1)):
                     yield module, attribute
+
+
+class StagedBackbone(nn.Module):
+    """A network of timm up to its last stages; the map of each is pooled by itself.
+
+    Source: knshnb/kaggle-happywhale-1st-place, which joins two stages of EfficientNet, each
+    by a generalised mean.
+    """
+
+    def __init__(self, network: nn.Module, *, num_stages: int, is_gem: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.num_stages = num_stages
+        self.pools = nn.ModuleList(
+            GeneralisedMean() if is_gem else nn.AdaptiveAvgPool2d(1) for _ in range(num_stages)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, sum of the stages' channels) of images (B, 3, H, W), earliest first."""
+        # Said of the class by timm, not by torch.
+        network = cast(Any, self.network)
+        maps = network.forward_intermediates(
+            images, indices=self.num_stages, intermediates_only=True
+        )
+        pooled = [pool(each) for pool, each in zip(self.pools, maps, strict=True)]
+        return torch.cat([each.flatten(1) for each in pooled], dim=1)
 
 
 def scale_drop_path(backbone: nn.Module, rate: float) -> None:

@@ -96,6 +96,8 @@ class Parts:
     """Probability to leave the last residual branch out; lower ones are left out less."""
     pooling: Literal["default", "gem"] = "default"
     """How maps become features: as the network does, or by a generalised mean."""
+    pool_stages: int = 1
+    """Last stages whose maps are pooled, each by itself, and joined; 1: the network's end."""
     metadata: MetadataPlan | None = None
     """A network on metadata, whose result is joined to the features under the head."""
 

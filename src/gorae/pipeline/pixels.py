@@ -96,6 +96,7 @@ def model_parts(recipe: Recipe, task: Task, part_sizes: Sequence[int]) -> dict[s
         "drop_rate": model.drop_rate,
         "drop_copies": model.drop_copies,
         "drop_path": model.drop_path,
+        "pool_stages": model.pool_stages,
     }
 
 

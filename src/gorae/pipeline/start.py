@@ -24,7 +24,7 @@ from gorae.training.checkpoint import read_tensors, sidecar_path
 from gorae.workspace import Member, RunFolder, Workspace
 
 # What decides which tensors a backbone has, and what they were trained to see.
-_OF_BACKBONE = ("name", "pooling", "features")
+_OF_BACKBONE = ("name", "pooling", "pool_stages", "features")
 _OF_PIXELS = ("mean", "std")
 
 
