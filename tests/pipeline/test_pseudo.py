@@ -441,3 +441,36 @@ def test_the_command(folder: Path, gorae_cli: Callable[..., Any]) -> None:
     assert "10 of the test set" in shown.out
     assert "transductive" in shown.out + shown.err
     assert gorae_cli("pseudo", "0007", "--folder", folder).code == 64
+
+
+def test_rounds_let_each_student_label_for_the_next(
+    make_competition: Callable[..., Path], run_quick: Callable[..., Any], gorae_cli: Any
+) -> None:
+    folder = make_competition(num_subjects=8, num_test=4)
+    teacher = run_quick(folder)
+    changes = [part for each in BASE for part in ("--set", each)]
+    command = ("pseudo", "--folder", folder, "--rounds", "2", "--preset", "standard", *changes)
+    found = gorae_cli(*command, "--json").json
+    first, *students = found["rounds"]
+    assert (first["run_id"], first["labels"]) == (teacher.run_id, None)
+    assert first["score"] == teacher.score
+    names = [each["labels"] for each in students]
+    records = [
+        json.loads((folder / ".gorae" / "pseudo" / name / "record.json").read_text("utf-8"))
+        for name in names
+    ]
+    taught = [[each["run"] for each in record["teachers"]] for record in records]
+    assert taught == [[teacher.run_id], [students[0]["run_id"]]]
+    settings = [
+        Workspace(folder).run(each["run_id"]).read_settings()["recipe"] for each in students
+    ]
+    assert [each["pseudo"]["labels"] for each in settings] == names
+    assert Path(found["submission"]).exists()
+    # Given again it finds what is there.
+    again = gorae_cli(*command)
+    assert again.code == 0
+    assert len(list((folder / ".gorae" / "runs").glob("0*"))) == 3
+    assert all(each["run_id"] in again.out for each in found["rounds"])
+    alone = gorae_cli("pseudo", "--folder", folder, "--set", "train.epochs=1")
+    assert alone.code != 0
+    assert "--rounds" in alone.err
