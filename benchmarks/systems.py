@@ -24,7 +24,7 @@ from experiments import (
     keep_result,
     read_results,
 )
-from gorae.pipeline.demo_sets import hidden_score
+from gorae.pipeline.demo.sets import hidden_score
 
 WORK = ROOT / ".bench" / "systems"
 RESULTS = WORK / "results.jsonl"

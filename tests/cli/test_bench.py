@@ -13,9 +13,9 @@ from gorae.cli import main
 from gorae.cli.app import app
 from gorae.cli.bench import parse_workers, show_feed
 from gorae.errors import ConfigError
-from gorae.pipeline.bench_feed import FeedResult
-from gorae.pipeline.feed_advice import Advice, WorkerSpeed
-from gorae.pipeline.feed_timings import OrderSpeed, StepSpeed
+from gorae.pipeline.feed import FeedResult
+from gorae.pipeline.feed.advice import Advice, WorkerSpeed
+from gorae.pipeline.feed.timings import OrderSpeed, StepSpeed
 from gorae.training.feed_speed import Speed
 
 

@@ -12,11 +12,11 @@ from gorae.config import Recipe, resolve_recipe
 from gorae.errors import ConfigError, DataError
 from gorae.events import ignore_events
 from gorae.machine import num_cores
-from gorae.pipeline.bench_feed import FeedResult, bench_feed
 from gorae.pipeline.calibration import CALIBRATION_FILE
 from gorae.pipeline.context import open_context
-from gorae.pipeline.feed_advice import Setup, WorkerSpeed, advise, enough_workers
-from gorae.pipeline.feed_timings import spread_over
+from gorae.pipeline.feed import FeedResult, bench_feed
+from gorae.pipeline.feed.advice import Setup, WorkerSpeed, advise, enough_workers
+from gorae.pipeline.feed.timings import spread_over
 from gorae.pipeline.init import init
 from gorae.pipeline.pixels import input_pixels, prepare
 from gorae.pipeline.preprocess import preprocess

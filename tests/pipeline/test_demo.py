@@ -22,12 +22,12 @@ from gorae.config.shipped import shipped_recipes
 from gorae.errors import UserError
 from gorae.events import Event
 from gorae.pipeline.demo import SYSTEMS, demo
-from gorae.pipeline.demo_cats import cats_set
-from gorae.pipeline.demo_digits import WORDS, digit_png, digits_set
-from gorae.pipeline.demo_mask import SHOTS, mask_set
-from gorae.pipeline.demo_melanoma import melanoma_set
-from gorae.pipeline.demo_sets import DemoSet, hidden_part, hidden_score, write_set
-from gorae.pipeline.demo_whales import NEW, whales_set
+from gorae.pipeline.demo.cats import cats_set
+from gorae.pipeline.demo.digits import WORDS, digit_png, digits_set
+from gorae.pipeline.demo.mask import SHOTS, mask_set
+from gorae.pipeline.demo.melanoma import melanoma_set
+from gorae.pipeline.demo.sets import DemoSet, hidden_part, hidden_score, write_set
+from gorae.pipeline.demo.whales import NEW, whales_set
 from gorae.pipeline.init import init
 from gorae.pipeline.run import run
 

@@ -18,14 +18,15 @@ from gorae.config import Recipe, resolve_recipe
 from gorae.config.detect import DetectSettings
 from gorae.data.store import PixelStore
 from gorae.errors import ConfigError, DataError, UserError
-from gorae.pipeline import detect as detect_module
-from gorae.pipeline.box_quality import box_quality
-from gorae.pipeline.box_table import crop_step, read_box_table
 from gorae.pipeline.context import open_context
 from gorae.pipeline.contract import Split
-from gorae.pipeline.detect import DetectResult, detect, prepare_pictures
-from gorae.pipeline.detect_job import SIDES, DetectJob, train_fold
-from gorae.pipeline.detector_folds import detector_folds
+from gorae.pipeline.detect import DetectResult, detect
+from gorae.pipeline.detect import step as detect_module
+from gorae.pipeline.detect.folds import detector_folds
+from gorae.pipeline.detect.job import SIDES, DetectJob, train_fold
+from gorae.pipeline.detect.quality import box_quality
+from gorae.pipeline.detect.step import prepare_pictures
+from gorae.pipeline.detect.table import crop_step, read_box_table
 from gorae.pipeline.init import init
 from gorae.pipeline.roi import find_regions
 from gorae.pipeline.run import run

@@ -17,8 +17,8 @@ from gorae.config import resolve_recipe
 from gorae.eda.faces import build_face_finder
 from gorae.events import ignore_events
 from gorae.pipeline.eda import eda
-from gorae.pipeline.eda_boxes import MAX_SHOWN, box_shares, boxes_section, faces_section
-from gorae.pipeline.eda_look import Look, open_look
+from gorae.pipeline.eda.boxes import MAX_SHOWN, box_shares, boxes_section, faces_section
+from gorae.pipeline.eda.look import Look, open_look
 from gorae.pipeline.init import init
 
 Make = Callable[..., Path]

@@ -7,8 +7,8 @@ import numpy as np
 
 from gorae.config import resolve_recipe
 from gorae.events import ignore_events
-from gorae.pipeline.eda_coverage import coverage
-from gorae.pipeline.eda_look import open_look
+from gorae.pipeline.eda.coverage import coverage
+from gorae.pipeline.eda.look import open_look
 from gorae.pipeline.init import init
 
 Make = Callable[..., Path]

@@ -9,8 +9,8 @@ import pytest
 
 from gorae.config import resolve_recipe
 from gorae.events import ignore_events
-from gorae.pipeline.eda_found import judge_by_features
-from gorae.pipeline.eda_look import open_look
+from gorae.pipeline.eda.found import judge_by_features
+from gorae.pipeline.eda.look import open_look
 from gorae.pipeline.init import init
 
 Make = Callable[..., Path]

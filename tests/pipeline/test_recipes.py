@@ -20,10 +20,10 @@ from gorae.models.resolve import library_pixels, resolve_pixels
 from gorae.pipeline.augment import describe_augment
 from gorae.pipeline.context import Context, open_context, read_scan, usable
 from gorae.pipeline.contract import Split
-from gorae.pipeline.demo_mask import mask_set
-from gorae.pipeline.demo_melanoma import melanoma_set
-from gorae.pipeline.demo_sets import DemoSet, write_set
-from gorae.pipeline.demo_whales import whales_set
+from gorae.pipeline.demo.mask import mask_set
+from gorae.pipeline.demo.melanoma import melanoma_set
+from gorae.pipeline.demo.sets import DemoSet, write_set
+from gorae.pipeline.demo.whales import whales_set
 from gorae.pipeline.init import init
 from gorae.pipeline.job import Job, train_table
 from gorae.pipeline.job import test_table as table_of_test

@@ -26,7 +26,7 @@ from gorae.cli.text import duration, safe, safe_line
 from gorae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gorae.pipeline.bench_feed import FeedResult
+    from gorae.pipeline.feed import FeedResult
     from gorae.training.feed_speed import Speed
 
 bench = typer.Typer(
@@ -72,7 +72,7 @@ def feed(
     def step(screen: Screen) -> "FeedResult":
         numbers = parse_workers(workers)
         settings = read_recipe(preset, recipe, overrides)
-        from gorae.pipeline.bench_feed import bench_feed
+        from gorae.pipeline.feed import bench_feed
 
         return bench_feed(
             target,

@@ -25,8 +25,8 @@ from gorae.cli.screen import Screen
 from gorae.cli.show import Row, facts, show_next, show_warnings, shown_path
 
 if TYPE_CHECKING:
-    from gorae.pipeline.box_quality import BoxQuality
     from gorae.pipeline.detect import DetectResult
+    from gorae.pipeline.detect.quality import BoxQuality
 
 
 def detect(
@@ -71,7 +71,7 @@ def detect(
 
 def show_detect(console: Console, result: "DetectResult", *, folder: Path) -> None:
     """How many boxes there are, how good they are, and the step that crops to them."""
-    from gorae.pipeline.box_table import crop_step
+    from gorae.pipeline.detect.table import crop_step
 
     counts = ", ".join(f"{number:,} {name}" for name, number in result.origins.items())
     rows: list[Row] = [

@@ -5,7 +5,7 @@ from pathlib import Path
 from gorae.config import Recipe
 from gorae.events import OnEvent, ignore_events
 from gorae.pipeline.context import open_context
-from gorae.pipeline.detect import DetectResult, detect, prepare_pictures
+from gorae.pipeline.detect.step import DetectResult, detect, prepare_pictures
 from gorae.pipeline.init import init
 from gorae.pipeline.split import split
 from gorae.stopping import Stopping, never_stopped

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGBaseline8Bit, VLPhotographicImageStorage
 
-from gorae.pipeline.demo_sets import (
+from gorae.pipeline.demo.sets import (
     DemoSet,
     csv_text,
     draw_backdrop,

@@ -23,11 +23,11 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json, write_text
 from gorae.pipeline.counts import part_counts
 from gorae.pipeline.duplicates import find_duplicates
-from gorae.pipeline.eda_boxes import box_shares, boxes_section, faces_section, spread
-from gorae.pipeline.eda_coverage import coverage
-from gorae.pipeline.eda_features import look_features
-from gorae.pipeline.eda_files import integrity_section
-from gorae.pipeline.eda_found import (
+from gorae.pipeline.eda.boxes import box_shares, boxes_section, faces_section, spread
+from gorae.pipeline.eda.coverage import coverage
+from gorae.pipeline.eda.features import look_features
+from gorae.pipeline.eda.files import integrity_section
+from gorae.pipeline.eda.found import (
     Judged,
     duplicates_section,
     judge,
@@ -37,9 +37,9 @@ from gorae.pipeline.eda_found import (
     shift_section,
     suspects_section,
 )
-from gorae.pipeline.eda_look import Look, open_look
-from gorae.pipeline.eda_record import eda_record
-from gorae.pipeline.eda_seen import (
+from gorae.pipeline.eda.look import Look, open_look
+from gorae.pipeline.eda.record import eda_record
+from gorae.pipeline.eda.seen import (
     Seen,
     classes_section,
     eigen_section,

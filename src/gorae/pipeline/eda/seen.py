@@ -13,7 +13,7 @@ from gorae.eda.maps import eigen_picture, embedding_map, principal_pictures
 from gorae.eda.outliers import find_outliers
 from gorae.eda.pictures import picture_statistics
 from gorae.pipeline.counts import class_counts
-from gorae.pipeline.eda_look import Look
+from gorae.pipeline.eda.look import Look
 from gorae.report.eda_map import picture_sheet
 from gorae.report.eda_page import (
     Channels,

@@ -7,7 +7,7 @@ from gorae.config import Recipe
 from gorae.events import Event, OnEvent
 from gorae.inference import Execution
 from gorae.pipeline.calibration import CALIBRATION_FILE, work_ahead
-from gorae.pipeline.eda_look import Look
+from gorae.pipeline.eda.look import Look
 from gorae.pipeline.features import Extractor, backbone_features
 from gorae.pipeline.network import (
     PREDICT_BATCH_SIZE,

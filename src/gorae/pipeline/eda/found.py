@@ -19,7 +19,7 @@ from gorae.eda.shift import FEWEST_ROWS, Shift, embedding_shift, metadata_shift,
 from gorae.eda.subjects import SubjectProposal, subject_columns
 from gorae.heads import fit_linear
 from gorae.pipeline.duplicates import rows_of_pairs
-from gorae.pipeline.eda_look import Look
+from gorae.pipeline.eda.look import Look
 from gorae.report.eda_page import (
     Chain,
     DuplicatesSummary,

@@ -8,7 +8,7 @@ from gorae.data.lines import read_lines
 from gorae.data.listing import PictureFolder, list_pictures
 from gorae.data.sources import TableSource
 from gorae.pipeline.context import Context
-from gorae.pipeline.eda_look import Look
+from gorae.pipeline.eda.look import Look
 from gorae.report.eda_page import IntegritySummary
 
 

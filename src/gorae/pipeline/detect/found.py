@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gorae.pipeline.box_quality import BoxQuality, box_quality
-from gorae.pipeline.detect_job import SIDES, DetectJob
+from gorae.pipeline.detect.job import SIDES, DetectJob
+from gorae.pipeline.detect.quality import BoxQuality, box_quality
 from gorae.preprocess.boxes import Candidates, best_boxes, box_areas, fuse_boxes
 
 _NAMES_SHOWN = 3

@@ -7,7 +7,7 @@ Layout of the competition of 2013: ``train/train/cat.0.jpg``, ``test/test1/1.jpg
 import numpy as np
 from PIL import Image
 
-from gorae.pipeline.demo_sets import (
+from gorae.pipeline.demo.sets import (
     DemoSet,
     csv_text,
     draw_backdrop,

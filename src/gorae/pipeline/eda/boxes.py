@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gorae.pipeline.eda_look import PICTURE_PX, Look
+from gorae.pipeline.eda.look import PICTURE_PX, Look
 from gorae.pipeline.pictures import Box, table_boxes
 from gorae.report.eda_page import BoxedPicture, BoxesSummary
 from gorae.report.page import Picture

@@ -16,7 +16,7 @@ from gorae.data.dataset import Pixels
 from gorae.errors import DataError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import write_json
-from gorae.pipeline.detector_folds import DetectorFolds
+from gorae.pipeline.detect.folds import DetectorFolds
 from gorae.pipeline.pictures import Box
 from gorae.stopping import Stopping, never_stopped
 from gorae.training.detection import DetectionPlan, find_boxes, train_detector

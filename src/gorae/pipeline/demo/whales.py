@@ -9,7 +9,7 @@ other light, before another piece of sea.
 import numpy as np
 from PIL import Image
 
-from gorae.pipeline.demo_sets import (
+from gorae.pipeline.demo.sets import (
     DemoSet,
     csv_text,
     draw_backdrop,

@@ -7,12 +7,12 @@ from typing import Any
 
 from gorae.errors import UserError
 from gorae.events import Event, OnEvent, ignore_events
-from gorae.pipeline.demo_cats import cats_set
-from gorae.pipeline.demo_digits import digits_set
-from gorae.pipeline.demo_mask import mask_set
-from gorae.pipeline.demo_melanoma import melanoma_set
-from gorae.pipeline.demo_sets import DemoSet, hidden_score, write_set
-from gorae.pipeline.demo_whales import whales_set
+from gorae.pipeline.demo.cats import cats_set
+from gorae.pipeline.demo.digits import digits_set
+from gorae.pipeline.demo.mask import mask_set
+from gorae.pipeline.demo.melanoma import melanoma_set
+from gorae.pipeline.demo.sets import DemoSet, hidden_score, write_set
+from gorae.pipeline.demo.whales import whales_set
 from gorae.pipeline.run import RunResult, run
 from gorae.stopping import Stopping, never_stopped
 

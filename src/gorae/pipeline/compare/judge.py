@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 from gorae.ensemble.control import Against, compare_with_base
 from gorae.metrics import Metric
-from gorae.pipeline.compare_variants import Field, Variant
+from gorae.pipeline.compare.variants import Field, Variant
 from gorae.pipeline.context import Context
 from gorae.pipeline.contract import Split
 from gorae.pipeline.open_set import scored_context

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gorae.pipeline.demo_sets import (
+from gorae.pipeline.demo.sets import (
     DemoSet,
     csv_text,
     draw_backdrop,

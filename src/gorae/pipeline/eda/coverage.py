@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from gorae.eda.coverage import class_coverage
 from gorae.heads import fit_linear
-from gorae.pipeline.eda_found import STRENGTH
-from gorae.pipeline.eda_look import Look
+from gorae.pipeline.eda.found import STRENGTH
+from gorae.pipeline.eda.look import Look
 
 
 def coverage(

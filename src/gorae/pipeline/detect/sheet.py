@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from gorae.augment.preview import CELL_PX, Cell, Row, draw_sheet
 from gorae.data.boxed import fit_whole, fitted, to_square
 from gorae.files import write_bytes
-from gorae.pipeline.box_quality import BoxQuality
-from gorae.pipeline.detect_job import SIDES, DetectJob
+from gorae.pipeline.detect.job import SIDES, DetectJob
+from gorae.pipeline.detect.quality import BoxQuality
 from gorae.preprocess.boxes import box_ious
 
 NUM_SHOWN = 6

@@ -25,8 +25,8 @@ from gorae.pipeline.calibration import (
     work_ahead,
 )
 from gorae.pipeline.context import Context, open_context
-from gorae.pipeline.feed_advice import Advice, Setup, WorkerSpeed, advise
-from gorae.pipeline.feed_timings import (
+from gorae.pipeline.feed.advice import Advice, Setup, WorkerSpeed, advise
+from gorae.pipeline.feed.timings import (
     NUM_FILES,
     NUM_STORED,
     Bench,

@@ -32,7 +32,7 @@ from gorae.inference import MOST_THREADS, Execution
 from gorae.inference.network import build_forward
 from gorae.models import LoadedModel
 from gorae.pipeline.calibration import SLOW_BATCH_SIZE
-from gorae.pipeline.feed_advice import WorkerSpeed
+from gorae.pipeline.feed.advice import WorkerSpeed
 from gorae.pipeline.learning import first_change
 from gorae.pipeline.network import PREDICT_BATCH_SIZE
 from gorae.stores.prepared import Prepared

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from gorae.pipeline.demo_sets import DemoSet, csv_text, hidden_part
+from gorae.pipeline.demo.sets import DemoSet, csv_text, hidden_part
 
 # A fifth of the digits is kept back; LeNet-5 (LeCun et al., 1998) reads 32 x 32 pixels.
 _HIDDEN_SHARE = 0.2

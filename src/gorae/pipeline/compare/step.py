@@ -8,9 +8,9 @@ from typing import Any
 from gorae.errors import DataError, UserError
 from gorae.events import Event, OnEvent, ignore_events
 from gorae.files import content_key, write_json
-from gorae.pipeline.compare_judge import judge_variants
-from gorae.pipeline.compare_variants import Field, Variant, existing_members, read_field
-from gorae.pipeline.compare_winners import (
+from gorae.pipeline.compare.judge import judge_variants
+from gorae.pipeline.compare.variants import Field, Variant, existing_members, read_field
+from gorae.pipeline.compare.winners import (
     Larger,
     Winners,
     read_larger,

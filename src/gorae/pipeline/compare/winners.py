@@ -10,8 +10,8 @@ from gorae.config import Recipe, resolve_recipe, settings_to_toml
 from gorae.config.varying import parse_variants
 from gorae.errors import ConfigError, UserError
 from gorae.files import atomic_path
-from gorae.pipeline.compare_judge import Judged
-from gorae.pipeline.compare_variants import (
+from gorae.pipeline.compare.judge import Judged
+from gorae.pipeline.compare.variants import (
     Field,
     Resolve,
     require_own_weights,

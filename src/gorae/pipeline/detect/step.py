@@ -22,8 +22,6 @@ from gorae.files import (
 )
 from gorae.machine import num_cores
 from gorae.models.detection import DetectorPlan, LoadedDetector, load_detector
-from gorae.pipeline.box_quality import BoxQuality
-from gorae.pipeline.box_table import boxes_csv, given_boxes, read_box_table
 from gorae.pipeline.context import (
     Context,
     decode_policy,
@@ -33,15 +31,17 @@ from gorae.pipeline.context import (
     usable,
 )
 from gorae.pipeline.contract import read_split
-from gorae.pipeline.detect_job import DetectJob, train_fold
-from gorae.pipeline.detect_sheet import detect_sheet
-from gorae.pipeline.detector_folds import detector_folds
-from gorae.pipeline.found_boxes import (
+from gorae.pipeline.detect.folds import detector_folds
+from gorae.pipeline.detect.found import (
     final_boxes,
     found_quality,
     found_warnings,
     joined_boxes,
 )
+from gorae.pipeline.detect.job import DetectJob, train_fold
+from gorae.pipeline.detect.quality import BoxQuality
+from gorae.pipeline.detect.sheet import detect_sheet
+from gorae.pipeline.detect.table import boxes_csv, given_boxes, read_box_table
 from gorae.pipeline.network import devices
 from gorae.pipeline.pictures import Box
 from gorae.stopping import Stopping, never_stopped
