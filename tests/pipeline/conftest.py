@@ -1,7 +1,8 @@
 """A small competition of drawn pictures, and the quickest way to run it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from gorae.cli import main
+from gorae.config import Recipe, resolve_recipe
+from gorae.events import Event
+from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.run import RunResult, run
+from gorae.pipeline.split import split
+from gorae.pipeline.train import train
+from gorae.workspace import RunFolder
 
 # Random weights on 32 pixels, one thread: seconds, and the same numbers everywhere.
 QUICKEST = (
@@ -23,6 +30,55 @@ QUICKEST = (
     "train.precision=fp32",
     "train.threads=1",
 )
+
+# Fine-tuning in a second, on folds of two.
+SMALL = (
+    "model.name=lenet5",
+    "model.weights=none",
+    "pixels.input_size=32",
+    "split.num_folds=2",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "train.lr=2e-3",
+    "train.precision=fp32",
+    "train.compile=false",
+    "predict.compile=false",
+    "train.threads=1",
+    "train.workers=0",
+    "augment.policy=none",
+)
+
+
+def small_recipe(*changes: str, base: Sequence[str] = SMALL) -> Recipe:
+    """``standard`` with ``base``; of a setting that is given twice ``changes`` count."""
+    keys = {change.split("=")[0] for change in changes}
+    kept = [each for each in base if each.split("=")[0] not in keys]
+    return resolve_recipe(preset="standard", overrides=[*kept, *changes])
+
+
+def train_small(
+    folder: Path,
+    *changes: str,
+    base: Sequence[str] = SMALL,
+    events: list[Event] | None = None,
+    stop_after: int = 0,
+) -> RunFolder:
+    """The run of ``small_recipe``, trained; asked to stop at a step of its own, if any."""
+    recipe, steps = small_recipe(*changes, base=base), 0
+    preprocess(folder, recipe=recipe)
+    split(folder, recipe=recipe)
+
+    @contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        def should_stop() -> bool:
+            nonlocal steps
+            steps += 1
+            return steps == stop_after
+
+        yield should_stop
+
+    heard: list[Event] = [] if events is None else events
+    return train(folder, recipe=recipe, on_event=heard.append, stopping=stopping).run
 
 
 def draw(kind: str, rng: np.random.Generator) -> Image.Image:

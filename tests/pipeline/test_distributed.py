@@ -1,6 +1,5 @@
 """One command in two processes of torchrun: the files of one process, whatever happens."""
 
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -26,6 +25,8 @@ from gorae.files import sha256_file
 from gorae.pipeline.launch import NeedsProcesses, launch_command, require_processes
 from gorae.pipeline.run import run
 from gorae.pipeline.together import own_device
+
+from .conftest import write_competition
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -127,17 +128,8 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 
 def drawn(folder: Path) -> Path:
-    """The drawn competition of this folder's conftest, in a fixture of a wider scope."""
-    where = Path(__file__).with_name("conftest.py")
-    spec = importlib.util.spec_from_file_location("drawn_competition", where)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Its dataclasses look their module up.
-    sys.modules["drawn_competition"] = module
-    spec.loader.exec_module(module)
-    written: Path = module.write_competition(folder, num_subjects=20, num_test=7)
-    return written
+    """The drawn competition: 20 subjects."""
+    return write_competition(folder, num_subjects=20, num_test=7)
 
 
 @pytest.fixture(scope="module")

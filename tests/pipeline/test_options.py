@@ -13,6 +13,8 @@ from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.split import split
 from gorae.pipeline.train import train
 
+from .conftest import write_competition
+
 BASE = (
     "model.name=lenet5",
     "model.weights=none",
@@ -247,16 +249,8 @@ ELSEWHERE = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import importlib.util
-
-    where = Path(__file__).with_name("conftest.py")
-    spec = importlib.util.spec_from_file_location("drawn", where)
-    assert spec is not None
-    assert spec.loader is not None
-    drawn = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(drawn)
     folder = tmp_path_factory.mktemp("options")
-    drawn.write_competition(folder, num_subjects=13, num_test=2)
+    write_competition(folder, num_subjects=13, num_test=2)
     table = folder / "train.csv"
     header, *lines = table.read_text("utf-8").splitlines()
     weighted = [f"{line},{1 + place % 3}" for place, line in enumerate(lines)]

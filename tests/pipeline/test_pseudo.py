@@ -1,10 +1,8 @@
 """Pseudo-labels: what fold k learns is said by models that never saw what validates there."""
 
-import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from gorae.pipeline.init import init
 from gorae.pipeline.job import Job, open_job
 from gorae.pipeline.learning import fit_plan, fold_data
 from gorae.pipeline.network import load_network
-from gorae.pipeline.preprocess import preprocess
 from gorae.pipeline.pseudo import PseudoResult, pseudo
 from gorae.pipeline.pseudo_labels import (
     PseudoLabels,
@@ -39,56 +36,14 @@ from gorae.pipeline.pseudo_labels import (
 from gorae.pipeline.pseudo_pictures import company
 from gorae.pipeline.pseudo_rows import with_pseudo_rows
 from gorae.pipeline.report import report
-from gorae.pipeline.split import split
-from gorae.pipeline.train import train
 from gorae.training.fit import build_trainer
 from gorae.training.plan import Control, FoldData, Interrupted
 from gorae.workspace import RunFolder, Workspace, read_predictions, write_predictions
 
-BASE = (
-    "model.name=lenet5",
-    "model.weights=none",
-    "pixels.input_size=32",
-    "split.num_folds=2",
-    "train.epochs=1",
-    "train.batch_size=8",
-    "train.lr=2e-3",
-    "train.precision=fp32",
-    "train.compile=false",
-    "predict.compile=false",
-    "train.threads=1",
-    "train.workers=0",
-    "augment.policy=none",
-    'predict.views=["identity", "hflip"]',
-)
+from .conftest import SMALL, draw_clouds, small_recipe, train_small, write_competition
+
 EQUAL, ALIKE = "test/t8.png", "test/t9.png"
 """Test pictures that are one train picture, and nearly another."""
-
-
-def recipe_of(*changes: str) -> Recipe:
-    keys = {change.split("=")[0] for change in changes}
-    kept = [each for each in BASE if each.split("=")[0] not in keys]
-    return resolve_recipe(preset="standard", overrides=[*kept, *changes])
-
-
-def trained(
-    folder: Path, *changes: str, events: list[Event] | None = None, stop_after: int = 0
-) -> RunFolder:
-    recipe, steps = recipe_of(*changes), 0
-    preprocess(folder, recipe=recipe)
-    split(folder, recipe=recipe)
-
-    @contextmanager
-    def stopping() -> Iterator[Callable[[], bool]]:
-        def should_stop() -> bool:
-            nonlocal steps
-            steps += 1
-            return steps == stop_after
-
-        yield should_stop
-
-    heard: list[Event] = [] if events is None else events
-    return train(folder, recipe=recipe, on_event=heard.append, stopping=stopping).run
 
 
 def labels_of(folder: Path, made: PseudoResult) -> PseudoLabels:
@@ -98,20 +53,14 @@ def labels_of(folder: Path, made: PseudoResult) -> PseudoLabels:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Discs and boxes, a teacher ``0001``, and its labels of the test pictures."""
-    where = Path(__file__).with_name("conftest.py")
-    spec = importlib.util.spec_from_file_location("drawn", where)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    folder: Path = tmp_path_factory.mktemp("pseudo") / "shapes"
-    module.write_competition(folder, num_subjects=12, num_test=10)
-    module.draw_clouds(5).save(folder / "train/001_0.png")
+    folder = tmp_path_factory.mktemp("pseudo") / "shapes"
+    write_competition(folder, num_subjects=12, num_test=10)
+    draw_clouds(5).save(folder / "train/001_0.png")
     shutil.copy(folder / "train/000_0.png", folder / EQUAL)
     with Image.open(folder / "train/001_0.png") as cloud:
         cloud.resize((72, 60), Image.Resampling.BICUBIC).save(folder / ALIKE)
     init(folder)
-    ensemble(folder, run=trained(folder).run_id)
+    ensemble(folder, run=train_small(folder).run_id)
     pseudo(folder)
     return folder
 
@@ -198,7 +147,7 @@ def test_what_equals_or_resembles_a_validation_picture_is_left_out_of_that_fold(
 def test_a_picture_of_a_known_group_is_left_out_where_the_group_validates(
     drawn: Path,
 ) -> None:
-    context, recipe = open_context(drawn), recipe_of()
+    context, recipe = open_context(drawn), small_recipe()
     [column] = context.tables.group_columns
     subjects = context.tables.train.set_index("image_id")[column]
     ids = [f"test/t{number}.png" for number in range(8)]
@@ -221,7 +170,7 @@ def test_a_picture_of_a_known_group_is_left_out_where_the_group_validates(
 
 def opened(folder: Path, *changes: str) -> tuple[Job, Any]:
     """A trained student's job, as its folds were trained."""
-    run = trained(folder, *changes)
+    run = train_small(folder, *changes)
     recipe = Recipe.model_validate(run.read_settings()["recipe"])
     context = open_context(folder)
     loaded = load_network(context, recipe)
@@ -280,7 +229,7 @@ def test_a_student_never_validates_on_them_and_says_where_they_come_from(
 ) -> None:
     events: list[Event] = []
     changes = ("pseudo.labels=newest", "pseudo.per_class=2", "augment.mixup=0.4", "refit=true")
-    student = trained(folder, *changes, events=events)
+    student = train_small(folder, *changes, events=events)
     teacher = Workspace(folder).run("0001")
     for fold in range(2):
         found, before = (run.member(f"fold-{fold}") for run in (student, teacher))
@@ -320,7 +269,7 @@ def test_only_them_then_only_true_labels(folder: Path) -> None:
     assert len(data.train) == len(data.train_truth) == len(data.train_ids) > 0
     assert data.train_weights is None
     assert data.soft_targets is None
-    tuned = trained(folder, f"train.start={job.run.run_id}")
+    tuned = train_small(folder, f"train.start={job.run.run_id}")
     assert "pseudo" not in tuned.read_settings()["choices"]
 
 
@@ -331,12 +280,12 @@ def test_a_stopped_student_ends_in_the_same_weights(folder: Path) -> None:
         paths = sorted(run.path.glob("*/checkpoints/*.safetensors"))
         return [load_file(path) for path in paths]
 
-    whole = trained(folder, *changes)
+    whole = train_small(folder, *changes)
     kept = weights(whole)
     shutil.rmtree(whole.path)
     with pytest.raises(Interrupted):
-        trained(folder, *changes, stop_after=4)
-    again = trained(folder, *changes)
+        train_small(folder, *changes, stop_after=4)
+    again = train_small(folder, *changes)
     assert again.run_id == whole.run_id
     for found, wanted in zip(weights(again), kept, strict=True):
         assert all(torch.equal(found[name], value) for name, value in wanted.items())
@@ -355,13 +304,13 @@ def test_pictures_of_a_folder_are_labelled_as_those_of_the_test_set(
         assert names == [Path(image_id).name for image_id in wanted["image_id"]]
         np.testing.assert_allclose(probabilities(lines), probabilities(wanted), atol=1e-5)
         assert lines["left_out"].tolist() == wanted["left_out"].tolist()
-    student = trained(folder, "pseudo.labels=newest", "pixels.input_size=40")
+    student = train_small(folder, "pseudo.labels=newest", "pixels.input_size=40")
     choice = student.read_settings()["choices"]["pseudo"]
     assert not choice["is_transductive"]
     assert choice["labels"] == found.name
     (others / "t0.png").unlink()
     with pytest.raises(DataError, match=r"1 of 10 pictures with pseudo-labels are gone"):
-        trained(folder, "pseudo.labels=newest", "pixels.input_size=24")
+        train_small(folder, "pseudo.labels=newest", "pixels.input_size=24")
 
 
 def test_pictures_that_are_labelled_truly_are_no_pseudo_pictures(folder: Path) -> None:
@@ -375,12 +324,12 @@ def test_pictures_that_are_labelled_truly_are_no_pseudo_pictures(folder: Path) -
 
 def test_labels_of_other_folds_and_of_nobody_are_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"were made by runs of other folds .* fold k would"):
-        trained(folder, "pseudo.labels=newest", "split.seed=1")
+        train_small(folder, "pseudo.labels=newest", "split.seed=1")
     with pytest.raises(UserError, match=r"pseudo.labels = 'zz' names no pseudo-labels here"):
-        trained(folder, "pseudo.labels=zz")
+        train_small(folder, "pseudo.labels=zz")
     with pytest.raises(ConfigError, match=r"keeps no picture in fold-0, fold-1"):
-        trained(folder, "pseudo.labels=newest", "pseudo.threshold=0.999")
-    other = trained(folder, "split.seed=1")
+        train_small(folder, "pseudo.labels=newest", "pseudo.threshold=0.999")
+    other = train_small(folder, "split.seed=1")
     with pytest.raises(ConfigError, match="trained on other folds than each other"):
         pseudo(folder, runs=["0001", other.run_id])
     shutil.rmtree(other.path / "fold-0")
@@ -394,7 +343,7 @@ def test_labels_that_were_changed_by_hand_are_refused(
     path = folder / f".gorae/pseudo/{labels.name}/labels.parquet"
     pd.read_parquet(path).assign(p0=1.0, p1=0.0).to_parquet(path)
     with pytest.raises(StorageError, match="was changed after it was made"):
-        trained(folder, "pseudo.labels=newest")
+        train_small(folder, "pseudo.labels=newest")
 
 
 def test_settings_without_effect_are_refused() -> None:
@@ -448,7 +397,7 @@ def test_rounds_let_each_student_label_for_the_next(
 ) -> None:
     folder = make_competition(num_subjects=8, num_test=4)
     teacher = run_quick(folder)
-    changes = [part for each in BASE for part in ("--set", each)]
+    changes = [part for each in SMALL for part in ("--set", each)]
     command = ("pseudo", "--folder", folder, "--rounds", "2", "--preset", "standard", *changes)
     found = gorae_cli(*command, "--json").json
     first, *students = found["rounds"]

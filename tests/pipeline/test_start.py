@@ -1,8 +1,6 @@
 """Folds that go on from an earlier run: the same fold, the same weights, or a refusal."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,59 +12,16 @@ from gorae.config import resolve_recipe
 from gorae.errors import ConfigError, StorageError, UserError
 from gorae.events import Event
 from gorae.pipeline.init import init
-from gorae.pipeline.preprocess import preprocess
-from gorae.pipeline.split import split
 from gorae.pipeline.start import fitting_parts
-from gorae.pipeline.train import train
 from gorae.training.plan import Interrupted
-from gorae.workspace import Member, RunFolder, Workspace
+from gorae.workspace import Member, Workspace
 
-BASE = (
-    "model.name=lenet5",
-    "model.weights=none",
-    "pixels.input_size=32",
-    "split.num_folds=2",
-    "train.epochs=1",
-    "train.batch_size=8",
-    "train.lr=2e-3",
-    "train.precision=fp32",
-    "train.compile=false",
-    "predict.compile=false",
-    "train.threads=1",
-    "train.workers=0",
-    "augment.policy=none",
-)
+from .conftest import SMALL, train_small, write_competition
+
+# What is left where nothing is fine-tuned.
+PLAIN = tuple(each for each in SMALL if each.startswith(("model.", "pixels.", "split.")))
 # So small that float32 weights do not move: what a training leaves is what it started from.
 STILL = ("train.lr=1e-30", "train.backbone_lr=1e-30")
-
-
-def trained(
-    folder: Path,
-    *changes: str,
-    events: list[Event] | None = None,
-    stop_after: int = 0,
-    fine: bool = True,
-) -> RunFolder:
-    keys = {change.split("=")[0] for change in changes}
-    kept = [each for each in BASE if each.split("=")[0] not in keys]
-    if not fine:
-        kept = [each for each in kept if each.startswith(("model.", "pixels.", "split."))]
-    recipe = resolve_recipe(preset="standard", overrides=[*kept, *changes])
-    preprocess(folder, recipe=recipe)
-    split(folder, recipe=recipe)
-    heard: list[Event] = events if events is not None else []
-    steps = 0
-
-    @contextmanager
-    def stopping() -> Iterator[Callable[[], bool]]:
-        def should_stop() -> bool:
-            nonlocal steps
-            steps += 1
-            return steps == stop_after
-
-        yield should_stop
-
-    return train(folder, recipe=recipe, on_event=heard.append, stopping=stopping).run
 
 
 def weights_of(member: Member) -> dict[str, Tensor]:
@@ -83,18 +38,10 @@ def are_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A competition with one trained run, ``0001``, with a refit."""
-    import importlib.util
-
-    where = Path(__file__).with_name("conftest.py")
-    spec = importlib.util.spec_from_file_location("drawn", where)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("start") / "shapes"
-    module.write_competition(folder, num_subjects=12, num_test=2)
+    write_competition(folder, num_subjects=12, num_test=2)
     init(folder)
-    trained(folder, "refit=true")
+    train_small(folder, "refit=true")
     return folder
 
 
@@ -106,7 +53,7 @@ def folder(drawn: Path, tmp_path: Path) -> Path:
 
 def test_every_member_starts_from_its_own_fold(folder: Path) -> None:
     events: list[Event] = []
-    later = trained(folder, *STILL, "train.start=0001", "refit=true", events=events)
+    later = train_small(folder, *STILL, "train.start=0001", "refit=true", events=events)
     earlier = Workspace(folder).run("0001")
     names = [member.name for member in earlier.members()]
     assert names == ["fold-0", "fold-1", "refit"]
@@ -124,51 +71,51 @@ def test_every_member_starts_from_its_own_fold(folder: Path) -> None:
 
 def test_without_a_start_runs_keep_their_identity(folder: Path) -> None:
     """A recipe dumps as before there was the setting, so its run is found again."""
-    recipe = resolve_recipe(preset="standard", overrides=BASE)
+    recipe = resolve_recipe(preset="standard", overrides=SMALL)
     assert "start" not in recipe.train.model_dump(mode="json")
     earlier = Workspace(folder).run("0001")
     assert "start" not in earlier.read_settings()["keys"]
-    assert trained(folder, "refit=true").run_id == earlier.run_id
+    assert train_small(folder, "refit=true").run_id == earlier.run_id
 
 
 def test_other_weights_make_another_run(folder: Path) -> None:
-    first = trained(folder, "train.start=0001")
-    assert trained(folder, "train.start=0001").run_id == first.run_id
+    first = train_small(folder, "train.start=0001")
+    assert train_small(folder, "train.start=0001").run_id == first.run_id
     # The run that is started from is trained anew, and ends elsewhere.
     fold = Workspace(folder).run("0001").member("fold-0")
     [path] = fold.checkpoints.glob("*.json")
     path.write_text(path.read_text("utf-8").replace('"sha256": "', '"sha256": "0'), "utf-8")
     with pytest.raises(StorageError, match="damaged"):
-        trained(folder, "train.start=0001")
+        train_small(folder, "train.start=0001")
     assert Workspace(folder).run(None).run_id != first.run_id
 
 
 def test_a_stopped_training_ends_in_the_same_weights(folder: Path) -> None:
     changes = ("train.start=0001", "train.epochs=2")
-    whole = trained(folder, *changes)
+    whole = train_small(folder, *changes)
     kept = [weights_of(member) for member in whole.members()]
     shutil.rmtree(whole.path)
     with pytest.raises(Interrupted):
-        trained(folder, *changes, stop_after=3)
-    again = trained(folder, *changes)
+        train_small(folder, *changes, stop_after=3)
+    again = train_small(folder, *changes)
     assert again.run_id == whole.run_id
     for member, wanted in zip(again.members(), kept, strict=True):
         assert are_equal(weights_of(member), wanted)
 
 
 def test_the_name_of_a_recipe_is_its_newest_run(folder: Path) -> None:
-    later = trained(folder, "train.start=standard", "name=second")
+    later = train_small(folder, "train.start=standard", "name=second")
     assert later.read_settings()["recipe"]["train"]["start"] == "0001-standard-lenet5"
     # Runs of the same name that came later than a run's own start are not its own.
-    assert trained(folder, "train.start=0001", "name=second").run_id == later.run_id
-    third = trained(folder, "train.start=second", "name=third")
+    assert train_small(folder, "train.start=0001", "name=second").run_id == later.run_id
+    third = train_small(folder, "train.start=second", "name=third")
     assert third.read_settings()["recipe"]["train"]["start"] == later.run_id
 
 
 def test_a_head_of_another_kind_stays_new(folder: Path) -> None:
     events: list[Event] = []
     changes = (*STILL, "train.start=0001", "model.head=vanilla", "split.num_folds=2")
-    later = trained(folder, *changes, events=events)
+    later = train_small(folder, *changes, events=events)
     said = [event.text for event in events if "starts from" in event.text]
     assert said[0].endswith("backbone; head is new, as its tensors are others there")
     earlier = Workspace(folder).run("0001")
@@ -209,7 +156,7 @@ def test_weights_of_something_else_are_refused(
     changes: tuple[str, ...], message: str, folder: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        trained(folder, "train.start=0001", *changes)
+        train_small(folder, "train.start=0001", *changes)
     assert len(Workspace(folder).run_folders()) == 1
 
 
@@ -219,19 +166,19 @@ def test_pictures_that_changed_since_are_another_split(folder: Path) -> None:
     table.write_text("\n".join(lines[:-2]) + "\n", "utf-8")
     message = r"settings of \[split\] are equal, so the pictures, labels or groups changed"
     with pytest.raises(ConfigError, match=message):
-        trained(folder, "train.start=0001")
+        train_small(folder, "train.start=0001")
 
 
 def test_a_run_that_is_missing_or_unfinished_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"'0009' is no run here\. Runs: 0001"):
-        trained(folder, "train.start=0009")
+        train_small(folder, "train.start=0009")
     earlier = Workspace(folder).run("0001")
     shutil.rmtree(earlier.path / "refit")
     with pytest.raises(ConfigError, match="has no refit for the refit to start from"):
-        trained(folder, "train.start=0001", "refit=true")
+        train_small(folder, "train.start=0001", "refit=true")
     shutil.rmtree(earlier.path / "fold-1")
     with pytest.raises(ConfigError, match=r"has 1 of 2 folds\. Go on with it first"):
-        trained(folder, "train.start=0001")
+        train_small(folder, "train.start=0001")
 
 
 @pytest.mark.parametrize("use", ["frozen", "as_is"])
@@ -241,13 +188,13 @@ def test_only_fine_tuning_starts_from_a_run(use: str) -> None:
 
 
 def test_only_fine_tuned_runs_have_weights_to_start_from(folder: Path) -> None:
-    run = trained(folder, "model.use=frozen", "split.num_folds=2", fine=False)
+    run = train_small(folder, "model.use=frozen", "split.num_folds=2", base=PLAIN)
     with pytest.raises(ConfigError, match=r'made with model\.use = "frozen"'):
-        trained(folder, f"train.start={run.run_id}")
+        train_small(folder, f"train.start={run.run_id}")
 
 
 def test_damaged_weights_are_named(folder: Path) -> None:
     [path] = Workspace(folder).run("0001").member("fold-0").checkpoints.glob("*.safetensors")
     save_file({"backbone.a": torch.zeros(1)}, path)
     with pytest.raises(StorageError, match="is damaged"):
-        trained(folder, "train.start=0001")
+        train_small(folder, "train.start=0001")
