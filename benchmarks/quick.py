@@ -24,9 +24,8 @@ def install_peer() -> Path:
         own = str(ROOT / ".venv" / "bin" / "python")
         subprocess.run([uv, "venv", "--quiet", "--python", own, str(PEER)], check=True)
         packages = ["fastai==2.8.12", "timm==1.0.31", "safetensors"]
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", str(python), *packages], check=True
-        )
+        command = [uv, "pip", "install", "--quiet", "--compile-bytecode"]
+        subprocess.run([*command, "--python", str(python), *packages], check=True)
     return python
 
 

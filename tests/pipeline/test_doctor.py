@@ -1,5 +1,6 @@
 """Doctor: broken installations, made for the test, are found and named with their fix."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ from gorae.pipeline.doctor import (
     doctor,
     hub_folder,
 )
-from gorae.pipeline.installation import pillow_copies, unmet_requirements
+from gorae.pipeline.installation import check_bytecode, pillow_copies, unmet_requirements
 
 
 def diagnose(folder: Path, packages: Path | None = None) -> tuple[int, dict[str, Any]]:
@@ -131,6 +132,27 @@ def test_pillow_copies_are_told_apart_by_place(tmp_path: Path) -> None:
     places = [str(tmp_path / "one"), str(tmp_path / "two")]
     copies = pillow_copies(metadata.distributions(path=places))
     assert [(name, version) for name, version, _ in copies] == [("pillow", "12.2.0")] * 2
+
+
+def test_libraries_that_every_start_compiles_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Elsewhere Python looks for compiled files there, and finds none.
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert check_bytecode().status == "note"
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    found = check_bytecode()
+    assert found.status == "warning"
+    assert "compileall" in found.fix
+    for name in ("torch", "timm", "pandas", "sklearn"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        compiled = Path(importlib.util.cache_from_source(spec.origin))
+        compiled.parent.mkdir(parents=True, exist_ok=True)
+        compiled.touch()
+    assert check_bytecode().status == "ok"
 
 
 def test_t10_little_shared_memory_is_warned_of(tmp_path: Path) -> None:

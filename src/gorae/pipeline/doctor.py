@@ -19,6 +19,7 @@ from gorae.events import Event, OnEvent, ignore_events
 from gorae.machine import num_cores
 from gorae.pipeline.installation import (
     Finding,
+    check_bytecode,
     check_libraries,
     check_packages,
     check_pillow,
@@ -78,6 +79,7 @@ def doctor(folder: Path, *, on_event: OnEvent = ignore_events) -> Diagnosis:
         _disk(folder),
         check_packages(),
         libraries,
+        check_bytecode(),
         torch_finding,
         check_pillow(),
         check_shared_memory(Path("/dev/shm")),  # noqa: S108 - the system's own place, only looked at

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from packaging.requirements import Requirement
@@ -116,6 +118,23 @@ def check_libraries() -> Finding:
             f"{_pip('install --upgrade --force-reinstall')} gorae",
         )
     return Finding("libraries", "ok", ", ".join(f"{name} {v}" for name, v in found.items()))
+
+
+def check_bytecode() -> Finding:
+    """Whether Python finds its libraries compiled: else every start compiles them."""
+    found = [find_spec(name) for name in ("torch", "timm", "pandas", "sklearn")]
+    specs = [spec for spec in found if spec is not None and spec.origin and spec.cached]
+    if all(Path(str(spec.cached)).exists() for spec in specs):
+        return Finding("bytecode", "ok", "the libraries are compiled")
+    if not sys.dont_write_bytecode:
+        return Finding("bytecode", "note", "the first start compiles the libraries: seconds")
+    return Finding(
+        "bytecode",
+        "warning",
+        "the libraries are not compiled, and PYTHONDONTWRITEBYTECODE forbids to keep what a "
+        "start compiles: every command takes seconds longer",
+        f"{sys.executable} -m compileall -q -j 0 {Path(str(specs[0].origin)).parents[1]}",
+    )
 
 
 def check_torch_and_cuda() -> tuple[Finding, Finding]:
