@@ -226,6 +226,18 @@ def test_python_m_gorae(tmp_path: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
+def test_libraries_clean_up_before_the_process_leaves() -> None:
+    script = (
+        "import atexit, sys; from gorae.__main__ import run\n"
+        "sys.argv = ['gorae', 'board', '/']\n"
+        "code = run(); atexit.register(print, 'cleaned up'); sys.exit(code)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (64, "cleaned up")
+
+
 @pytest.mark.parametrize("arguments", [["model", "lenet5"], ["model", "lenet5", "--json"]])
 def test_a_reader_that_goes_away_from_a_result_hears_nothing(
     arguments: list[str], tmp_path: Path
