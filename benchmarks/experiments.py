@@ -12,7 +12,7 @@ import pandas as pd
 from common import shared_folder
 from gorae.config import resolve_recipe
 from gorae.data.tables import encode_targets
-from gorae.metrics import evaluate
+from gorae.metrics import bind_metric, evaluate
 from gorae.pipeline.context import Context
 from gorae.pipeline.ensemble import ensemble
 from gorae.pipeline.init import init
@@ -67,8 +67,10 @@ def oof_score(run: RunFolder) -> float:
     return score
 
 
-def hidden_score(context: Context, name: str, predicted: Predictions) -> float:
-    """The score on the kept-back labels of the set ``name``."""
+def hidden_score(
+    context: Context, name: str, predicted: Predictions, *, metric: str | None = None
+) -> float:
+    """The score on the kept-back labels of the set ``name``; absent: by its own metric."""
     solution = pd.read_csv(
         shared_folder() / "data" / f"{name}.solution.csv", dtype=str, keep_default_na=False
     )
@@ -86,7 +88,10 @@ def hidden_score(context: Context, name: str, predicted: Predictions) -> float:
         class_of = {written: name for name, written in form.written.items()}
         labels = labels.map(lambda text: class_of.get(text, text))
     truth = encode_targets(labels, classes=classes, task=context.competition.task)
-    return evaluate(competition_metric(context), truth, predicted.values)
+    chosen = competition_metric(context)
+    if metric is not None:
+        chosen = bind_metric(metric, params={}, task=context.competition.task)
+    return evaluate(chosen, truth, predicted.values)
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -115,14 +115,15 @@ def run_all(name: str, seeds: Sequence[int]) -> None:
             runs[variant] = run
             if (name, variant, seed) in done:
                 continue
-            context = open_context(folder)
+            context, predicted = open_context(folder), read_predictions(run.test)
             line = {
                 "data": name,
                 "variant": variant,
                 "seed": seed,
                 "metric": competition_metric(context).name,
                 "oof": oof_score(run),
-                "hidden": hidden_score(context, name, read_predictions(run.test)),
+                "hidden": hidden_score(context, name, predicted),
+                "log_loss": hidden_score(context, name, predicted, metric="log_loss"),
             }
             keep_result(RESULTS, line)
 
@@ -135,14 +136,15 @@ def table() -> str:
         lines += [
             f"## {name} ({part['metric'].iloc[0]}, {part['seed'].nunique()} seeds)",
             "",
-            "| variant | out of fold | kept back |",
-            "| --- | --- | --- |",
+            "| variant | out of fold | kept back | log loss there |",
+            "| --- | --- | --- | --- |",
         ]
         for variant in VARIANTS:
             rows = part[part["variant"] == variant]
             if len(rows):
-                cells = [spread(rows[column].tolist()) for column in ("oof", "hidden")]
-                lines.append(f"| {variant} | {cells[0]} | {cells[1]} |")
+                columns = ("oof", "hidden", "log_loss")
+                cells = [spread(rows[column].tolist()) for column in columns]
+                lines.append(f"| {variant} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
