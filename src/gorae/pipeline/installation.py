@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,8 +123,8 @@ def check_libraries() -> Finding:
 def check_bytecode() -> Finding:
     """Whether Python finds its libraries compiled: else every start compiles them."""
     found = [find_spec(name) for name in ("torch", "timm", "pandas", "sklearn")]
-    specs = [spec for spec in found if spec is not None and spec.origin and spec.cached]
-    if all(Path(str(spec.cached)).exists() for spec in specs):
+    files = [spec.origin for spec in found if spec is not None and spec.origin is not None]
+    if all(Path(cache_from_source(file)).exists() for file in files):
         return Finding("bytecode", "ok", "the libraries are compiled")
     if not sys.dont_write_bytecode:
         return Finding("bytecode", "note", "the first start compiles the libraries: seconds")
@@ -133,7 +133,7 @@ def check_bytecode() -> Finding:
         "warning",
         "the libraries are not compiled, and PYTHONDONTWRITEBYTECODE forbids to keep what a "
         "start compiles: every command takes seconds longer",
-        f"{sys.executable} -m compileall -q -j 0 {Path(str(specs[0].origin)).parents[1]}",
+        f"{sys.executable} -m compileall -q -j 0 {Path(files[0]).parents[1]}",
     )
 
 
