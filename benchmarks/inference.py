@@ -166,6 +166,8 @@ def main() -> None:
         paths = photographs(scratch, options.images)
         if options.side is not None:
             paths = enlarged(paths, scratch / "enlarged", side=options.side)
+        with Image.open(paths[0]) as first:
+            size = f"{first.width} x {first.height}"
         weights = write_weights(scratch, options.checkpoints)
 
         def time_plain() -> None:
@@ -195,8 +197,6 @@ def main() -> None:
     whole_s = each * count
     share = f"1 of {count} checkpoints timed, {min(plain_s):.1f} and {max(plain_s):.1f} s"
     how = options.precision + (", compiled" if options.compile else "")
-    with Image.open(paths[0]) as first:
-        size = f"{first.width} x {first.height}"
     print(
         f"{len(paths)} pictures (the first {size}) x {count} checkpoints x {len(VIEWS)} views "
         f"of ResNet-50 at {SPEC.input_size} px, {torch.get_num_threads()} threads\n"
