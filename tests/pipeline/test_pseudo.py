@@ -420,6 +420,11 @@ def test_rounds_let_each_student_label_for_the_next(
     assert again.code == 0
     assert len(list((folder / ".gorae" / "runs").glob("0*"))) == 3
     assert all(each["run_id"] in again.out for each in found["rounds"])
+    before = set((folder / ".gorae" / "pseudo").iterdir())
+    both = gorae_cli(*command, "--recipe", "noisy-student")
+    assert both.code == 64
+    assert "not both" in both.err
+    assert set((folder / ".gorae" / "pseudo").iterdir()) == before
     alone = gorae_cli("pseudo", "--folder", folder, "--set", "train.epochs=1")
     assert alone.code != 0
     assert "--rounds" in alone.err

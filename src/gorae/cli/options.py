@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gorae.errors import ConfigError, UserError
+from gorae.errors import ConfigError
 
 if TYPE_CHECKING:
     from gorae.config import Recipe
@@ -100,11 +100,8 @@ def read_recipe(
     """The recipe that the three options describe; ``quick`` when all are absent.
 
     Raises:
-        UserError: Preset and file are both given.
-        ConfigError: A setting is wrong.
+        ConfigError: Preset and file are both given, or a setting is wrong.
     """
-    if preset is not None and path is not None:
-        raise UserError("Give --preset or --recipe, not both; a recipe may name its preset.")
     from gorae.config import resolve_recipe
 
     return resolve_recipe(

@@ -70,9 +70,14 @@ def resolve_recipe(
     from a preset with ``preset = "standard"``.
 
     Raises:
-        ConfigError: A name is unknown, a value is wrong or a change cannot be read.
+        ConfigError: Preset and file are both given, a name is unknown, a value is wrong or a
+            change cannot be read.
     """
     table: dict[str, Any] = {}
+    if preset is not None and path is not None:
+        raise ConfigError(
+            "Give a preset or a recipe file, not both; a file may name its preset."
+        )
     if path is not None:
         path = find_recipe(path)
         table = read_toml(path)

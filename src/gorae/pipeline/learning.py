@@ -360,9 +360,11 @@ def _partners(job: Job, truth: NDArray[Any]) -> NDArray[np.int64]:
 
 def _class_places(job: Job, names: Sequence[str], *, setting: str) -> tuple[int, ...]:
     """Places of the classes that a setting names, among those that are learned."""
+    if not names:
+        return ()
     columns = list(learned_names(job.context, job.recipe))
     unknown = [name for name in names if name not in columns]
-    if unknown or (names and job.context.competition.task == "regression"):
+    if unknown or job.context.competition.task == "regression":
         raise ConfigError(
             f"{setting} names {', '.join(unknown) or 'classes of a regression'}; "
             f"the classes are: {', '.join(columns)}."

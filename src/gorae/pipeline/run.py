@@ -104,8 +104,6 @@ def run(
     folder, recipe = Path(folder), None if recipe is None else Path(recipe)
     warnings: list[str] = []
     listen = _collecting(warnings, on_event)
-    if preset is not None and recipe is not None:
-        raise UserError("Give a preset or a recipe file, not both; a file may name its preset.")
     extra = ("refit=true",) if refit else ()
     settings = resolve_recipe(preset=preset, path=recipe, overrides=(*overrides, *extra))
     require_processes(settings)

@@ -101,8 +101,6 @@ def compare(
         UserError: Something else a user can mend is wrong; the message says what.
     """
     folder, path = Path(folder), None if recipe is None else Path(recipe)
-    if preset is not None and path is not None:
-        raise UserError("Give a preset or a recipe file, not both; a file may name its preset.")
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {seeds}.")
     field = read_field(vary, preset=preset, path=path, overrides=overrides)
