@@ -5,6 +5,8 @@ side is written as people write it: for every checkpoint and view a DataLoader t
 and transforms with Pillow and torchvision, and a float32 network in batches of 32. It is timed
 on one checkpoint with its views, before and after gorae's whole work, and scaled to all of
 them. gorae's time is that of everything: scan and prepared store, loading weights, compiling.
+With ``--precision int8`` that of the ranges of each checkpoint on 32 of the pictures, which a
+run measures once after training, is in it, and told beside it.
 Run: ``python benchmarks/inference.py`` (``--help`` for sizes).
 """
 
@@ -13,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +32,13 @@ from torchvision import transforms
 from common import photographs
 from gorae.data.decode import DecodePolicy
 from gorae.data.pixels import PixelSpec
-from gorae.inference import Execution, NamedWeights, Pictures, predict_checkpoints
+from gorae.inference import (
+    Execution,
+    NamedWeights,
+    Pictures,
+    measure_ranges,
+    predict_checkpoints,
+)
 from gorae.models import ImageModel, build_model
 from gorae.stores.prepared import ensure_prepared
 from gorae.training.evaluate import Arithmetic
@@ -37,6 +46,9 @@ from gorae.training.outputs import OutputForm
 
 SPEC = PixelSpec((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "bilinear", 0.875)
 VIEWS = ("identity", "hflip")
+
+# As many as a training takes of its own pictures (gorae.pipeline.int8).
+NUM_MEASURED = 32
 
 
 class Photographs(Dataset[Tensor]):
@@ -84,8 +96,12 @@ def gorae_passes(
     *,
     scratch: Path,
     execution: Execution,
+    measured_s: list[float] | None,
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Probabilities of all checkpoints and views, from the files to the end."""
+    """Probabilities of all checkpoints and views, from the files to the end.
+
+    Where ``measured_s`` is a list, in int8; it gets the seconds of measuring ranges.
+    """
     listing = pd.DataFrame({"image_id": [path.name for path in paths]})
     listing["path"] = listing["image_id"]
     prepared = ensure_prepared(
@@ -98,11 +114,18 @@ def gorae_passes(
         short_side=258,
         interpolation=SPEC.interpolation,
     )
-    checkpoints = [
-        NamedWeights(path.stem, OutputForm("softmax"), partial(load_weights, path))
-        for path in weights
-    ]
-    pictures = Pictures(prepared.pixels, prepared.scan["sha256"].tolist(), SPEC)
+    hashes = prepared.scan["sha256"].tolist()
+    pictures = Pictures(prepared.pixels, hashes, SPEC)
+    checkpoints = []
+    for path in weights:
+        ranges = None
+        if measured_s is not None:
+            known = replace(pictures, hashes=hashes[:NUM_MEASURED])
+            with stopwatch(measured_s):
+                load_weights(path, model)
+                ranges = measure_ranges(model, known, execution=execution)
+        load = partial(load_weights, path)
+        checkpoints.append(NamedWeights(path.stem, OutputForm("softmax"), load, ranges))
     return dict(
         predict_checkpoints(model, checkpoints, pictures, views=VIEWS, execution=execution)
     )
@@ -154,12 +177,13 @@ def main() -> None:
     )
     parser.add_argument("--checkpoints", type=int, default=10, help="folds times two")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="bf16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--workers", type=int, default=2, help="of the DataLoader")
     options = parser.parse_args()
     plain_s: list[float] = []
     ours_s: list[float] = []
+    measured_s: list[float] = []
     plain: dict[str, NDArray[np.float32]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
@@ -181,13 +205,19 @@ def main() -> None:
         time_plain()
         execution = Execution(
             options.batch_size,
-            Arithmetic(precision=options.precision),
+            # Beside convolutions of bytes, the rest is in bf16.
+            Arithmetic(precision="fp32" if options.precision == "fp32" else "bf16"),
             compile=options.compile,
             on_note=print,
         )
         with stopwatch(ours_s):
             found = gorae_passes(
-                build_network(), weights, paths, scratch=scratch, execution=execution
+                build_network(),
+                weights,
+                paths,
+                scratch=scratch,
+                execution=execution,
+                measured_s=measured_s if options.precision == "int8" else None,
             )
         time_plain()
     ours, each = found[weights[0].stem], sum(plain_s) / len(plain_s)
@@ -207,6 +237,12 @@ def main() -> None:
         f"ratio:           {whole_s / ours_s[0]:7.2f} (probabilities differ by {apart:.4f} "
         "at most)"
     )
+    if measured_s:
+        rest_s = ours_s[0] - sum(measured_s)
+        print(
+            f"ranges:          {sum(measured_s):7.1f} s of gorae's, which a run spends after "
+            f"training; ratio without: {whole_s / rest_s:.2f}"
+        )
 
 
 if __name__ == "__main__":

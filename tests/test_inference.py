@@ -4,6 +4,7 @@ import copy
 import hashlib
 import threading
 import zlib
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from gorae.inference import (
     NamedWeights,
     Pictures,
     extract_features,
+    measure_ranges,
     picture_keys,
     predict_checkpoints,
     predict_probabilities,
@@ -469,3 +471,46 @@ def test_a_whole_module_without_features_is_a_message(
         extract_features(whole, _pictures(stored, [0]))
     got = predict_probabilities(whole, _pictures(stored, [0, 1]), form=SOFTMAX)
     assert got["identity"].shape == (2, 2)
+
+
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="needs a processor with VNNI")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_checkpoints_in_bytes_are_close_to_floats_in_any_batch(
+    stored: tuple[PixelStore, list[str]], precision: Precision, channels_last: bool
+) -> None:
+    # Maps of one place stay floats: at 32 pixels half of the network.
+    spec = replace(SPEC, input_size=64)
+    network = build_model("resnet10t", num_outputs=4, kwargs={}, seed=0, folder=Path())
+    pictures = replace(_pictures(stored, [3, 0, 1, 2, 5]), spec=spec)
+    arithmetic = Arithmetic(precision=precision, channels_last=channels_last)
+    execution = Execution(3, arithmetic, compile=True, on_note=pytest.fail)
+    plain = [_member(network, seed, []) for seed in (1, 2)]
+    members = []
+    for member in plain:
+        member.load(network)
+        ranges = measure_ranges(network, pictures, execution=execution)
+        members.append(replace(member, ranges=ranges))
+    views = ("identity", "hflip")
+    without = replace(execution, compile=False)
+    expected = dict(
+        predict_checkpoints(network, plain, pictures, views=views, execution=without)
+    )
+    got = dict(
+        predict_checkpoints(network, members, pictures, views=views, execution=execution)
+    )
+    [(_, alone)] = predict_checkpoints(
+        network,
+        members[1:],
+        pictures,
+        views=("hflip",),
+        execution=replace(execution, batch_size=1),
+    )
+    for name, view in product(expected, views):
+        one, other = expected[name][view], got[name][view]
+        assert not np.array_equal(one, other)
+        np.testing.assert_allclose(other, one, rtol=0, atol=0.1 * float(np.ptp(one)))
+    tolerance = {"fp32": 1e-5, "bf16": 1e-2, "fp16": 1e-2}[precision]
+    np.testing.assert_allclose(
+        alone["hflip"], got["epoch-2"]["hflip"], atol=tolerance, rtol=tolerance
+    )

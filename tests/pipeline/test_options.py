@@ -145,6 +145,11 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "train.precision": ("train.precision=bf16",),
     "predict.views": ('predict.views=["identity"]',),
     "predict.use_checkpoints": ("predict.use_checkpoints=2",),
+    "predict.precision": (
+        "predict.precision=int8",
+        "model.name=resnet10t",
+        "pixels.input_size=64",
+    ),
     "augment.flip_identities": ("augment.flip_identities=true", "augment.hflip=0"),
     "augment.box_mix": (
         'augment.box_mix=[{boxes="whole", share=0.5}]',

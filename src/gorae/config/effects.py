@@ -70,6 +70,11 @@ def conflicts(recipe: Recipe) -> list[str]:
             f"train.swa_epochs = {train.swa_epochs} must be less than train.epochs = "
             f"{train.epochs}: something must be learned before it is averaged"
         )
+    if recipe.predict.precision == "int8" and recipe.predict.compile:
+        lines.append(
+            'predict.precision = "int8" has kernels of its own, which predict.compile does not '
+            "change: choose one"
+        )
     if train.swa_epochs and train.ema:
         lines.append("train.ema and train.swa_epochs both average the weights: choose one")
     if train.patience and (train.swa_epochs or train.fixres_epochs):
@@ -363,6 +368,7 @@ _RULES: dict[str, Callable[[Recipe], Reason]] = {
     "target.merge": why_dead_merge,
     "model.drop_copies": _why_dead_copies,
     "model.drop_path": _finetuned,
+    "predict.precision": _finetuned,
     "model.pooling": _unless(
         lambda r: r.model.use != "as_is", 'model.use = "as_is" keeps the network as it is'
     ),

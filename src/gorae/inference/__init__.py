@@ -12,6 +12,7 @@ from gorae.inference.predict import (
     predict_checkpoints,
     predict_probabilities,
 )
+from gorae.inference.ranges import measure_ranges
 
 __all__ = [
     "MOST_THREADS",
@@ -19,6 +20,7 @@ __all__ = [
     "NamedWeights",
     "Pictures",
     "extract_features",
+    "measure_ranges",
     "picture_keys",
     "predict_checkpoints",
     "predict_probabilities",

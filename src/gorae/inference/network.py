@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -12,8 +13,10 @@ from gorae.data.pixels import PixelSpec
 from gorae.inference.execution import Execution
 from gorae.models.cast import cast_products
 from gorae.models.fold import fold_batch_norms
+from gorae.models.int8 import Ranges, to_int8, traced
 from gorae.models.network import ImageModel
 from gorae.training.evaluate import LOW_PRECISION, Precision, compute_outputs, place
+from gorae.training.speed import Made, Run
 
 
 class Forward(Protocol):
@@ -25,9 +28,6 @@ class Forward(Protocol):
         Of a network with a place for metadata, (B, M), images without have none.
         """
 
-
-Run = Callable[[Callable[[], Tensor]], Tensor]
-"""Calls a function, maybe in another thread, and gives its result."""
 
 # Largest change of an output by compiling, relative to the largest output. A compiled network
 # rounds at other places, and bf16 keeps three digits.
@@ -41,6 +41,7 @@ def build_forward(
     execution: Execution,
     features: bool = False,
     embedded: bool = False,
+    ranges: Ranges | None = None,
     run: Run | None = None,
 ) -> Forward:
     """A forward pass of ``model`` as it is now; later changes of its weights may be missed.
@@ -51,26 +52,38 @@ def build_forward(
         execution: How passes are run.
         features: Give the pooled features in place of the outputs.
         embedded: Give the embedding after the outputs.
+        ranges: Of ``measure_ranges``: convolutions multiply bytes, and nothing is compiled.
         run: Calls a function in a thread like those that will call the pass, where that is
-            not this one: compiled code is made for their number of cores.
+            not this one: code and layouts are made for their number of cores.
+
+    Raises:
+        ConfigError: The network, or the machine, cannot compute with bytes.
     """
     place(model, execution.arithmetic)
-    network = fold_batch_norms(model, input_size=spec.input_size)
+    run = run or _run_here
     dtype = LOW_PRECISION.get(execution.arithmetic.precision)
+    if ranges is not None:
+        network = traced(model, input_size=spec.input_size)
+        run(partial(to_int8, network, ranges, batch_size=execution.batch_size, dtype=dtype))
+    else:
+        network = fold_batch_norms(model, input_size=spec.input_size)
     if dtype is not None:
         network = copy.deepcopy(network) if network is model else network
         cast_products(network, dtype)
     plain = network.features if features else network.embedded if embedded else network
     num_metadata = 0 if features else model.num_metadata
     forward = _as_forward(plain, spec, execution, num_metadata)
+    if ranges is not None:
+        # Weights are laid out for batches of one size.
+        return _in_full_batches(forward, execution.batch_size)
     if not execution.compile:
         return forward
     again = _as_forward(torch.compile(plain, dynamic=False), spec, execution, num_metadata)
-    compiled = _compiled(again, forward, spec=spec, execution=execution, run=run or _run_here)
+    compiled = _compiled(again, forward, spec=spec, execution=execution, run=run)
     return forward if compiled is None else _in_full_batches(compiled, execution.batch_size)
 
 
-def _run_here(work: Callable[[], Tensor]) -> Tensor:
+def _run_here(work: Callable[[], Made]) -> Made:
     return work()
 
 
@@ -144,7 +157,7 @@ def _compiled(
 
 
 def _in_full_batches(forward: Forward, batch_size: int) -> Forward:
-    """Compiled code is for one size: the last batch is filled up, and the surplus dropped."""
+    """For code made for one size: the last batch is filled up, and the surplus dropped."""
 
     def padded(images: Tensor, metadata: Tensor | None = None, /) -> Tensor:
         missing = batch_size - len(images)

@@ -14,6 +14,7 @@ from gorae.inference.execution import Execution
 from gorae.inference.network import build_forward
 from gorae.inference.passes import Batches, open_threads, run_batches
 from gorae.inference.pictures import Distinct, Pictures, find_distinct, square_bytes
+from gorae.models.int8 import Ranges
 from gorae.models.network import ImageModel
 from gorae.training.outputs import OutputForm, activate
 
@@ -32,6 +33,8 @@ class NamedWeights:
     """How its outputs become values."""
     load: Callable[[ImageModel], object]
     """Puts the weights into the network, in place; may be called again."""
+    ranges: Ranges | None = None
+    """Of ``measure_ranges``, to let its convolutions multiply bytes; None for floats."""
 
 
 def extract_features(
@@ -188,6 +191,7 @@ def _passes(
                     execution=execution,
                     features=features,
                     embedded=embedded,
+                    ranges=weights.ranges,
                     run=threads.run if is_cpu else None,
                 )
                 found[weights.name].append(

@@ -21,8 +21,8 @@ TOLERANCE = 1e-3
 def fold_batch_norms(model: ImageModel, *, input_size: int) -> ImageModel:
     """A copy of ``model`` in evaluation that computes the same with fewer passes.
 
-    Which convolution feeds which BatchNorm is observed on two drawn images, and the copy's
-    outputs are compared with the model's on them; where they differ, or nothing can be
+    Which convolution feeds which BatchNorm is observed on a drawn image, and the copy's
+    outputs are compared with the model's on it; where they differ, or nothing can be
     folded, the model itself comes back. So it does for a user's whole module, whose
     ``features`` may go another way than its ``forward``.
 
@@ -37,7 +37,7 @@ def fold_batch_norms(model: ImageModel, *, input_size: int) -> ImageModel:
         return model
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, input_size, input_size, generator=generator).to(device)
+    images = torch.randn(1, 3, input_size, input_size, generator=generator).to(device)
     folded = copy.deepcopy(model)
     with torch.inference_mode():
         pairs = _observe_pairs(folded, images)

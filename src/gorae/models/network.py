@@ -68,7 +68,7 @@ class ImageModel(nn.Module):
         Raises:
             ConfigError: A user's module has no method ``features``.
         """
-        images = self._channels(images)
+        images = self.to_input(images)
         if self.layer is not None:
             features = output_at_cut(self.backbone, images)
             if features is None:
@@ -99,7 +99,7 @@ class ImageModel(nn.Module):
         Source: Inoue, 2019 (multi-sample dropout), who averages the losses instead.
         """
         if self.is_whole:
-            return cast(Tensor, self.backbone(self._channels(images)))
+            return cast(Tensor, self.backbone(self.to_input(images)))
         features = self.features(images)
         if isinstance(self.head, MetadataHead):
             # It has dropouts of its own.
@@ -123,7 +123,7 @@ class ImageModel(nn.Module):
         """
         features = self.features(images)
         if self.is_whole:
-            outputs = self.backbone(self._channels(images))
+            outputs = self.backbone(self.to_input(images))
         elif isinstance(self.head, MetadataHead):
             outputs = self.head(features, metadata)
         else:
@@ -133,7 +133,8 @@ class ImageModel(nn.Module):
             embedding = self.head.embed(features)
         return torch.cat([outputs.float(), embedding.float()], dim=1)
 
-    def _channels(self, images: Tensor) -> Tensor:
+    def to_input(self, images: Tensor) -> Tensor:
+        """Images with as many channels as the backbone takes."""
         if self.in_chans == 1 and images.shape[1] == 3:
             return as_grey(images)
         return images

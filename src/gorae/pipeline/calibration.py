@@ -130,7 +130,7 @@ def work_ahead(
 def given_choices(recipe: Recipe) -> dict[str, Any]:
     """What the recipe itself fixes, by the names of the record."""
     train = recipe.train
-    asked = {
+    asked: dict[str, Any] = {
         "precision": None if train.precision == "auto" else train.precision,
         "channels_last": train.channels_last,
         "threads": train.threads,
@@ -138,6 +138,9 @@ def given_choices(recipe: Recipe) -> dict[str, Any]:
         "workers": train.workers,
         "predict_compile": recipe.predict.compile,
     }
+    if recipe.predict.precision == "int8":
+        # It has kernels of its own.
+        asked |= {"predict_compile": False, "predict_precision": "int8"}
     return {name: value for name, value in asked.items() if value is not None}
 
 

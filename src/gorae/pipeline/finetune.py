@@ -21,6 +21,7 @@ from gorae.metrics import evaluate
 from gorae.models import LoadedModel
 from gorae.models.network import ImageModel, enable_gradient_checkpointing
 from gorae.pipeline.curves import open_curves
+from gorae.pipeline.int8 import NUM_PICTURES, measure_int8
 from gorae.pipeline.job import Job, finish_member, keep_predictions
 from gorae.pipeline.judging import judged
 from gorae.pipeline.learning import augment_warnings, fit_plan, fold_data
@@ -28,7 +29,6 @@ from gorae.pipeline.network import checkpoint_weights, load_network
 from gorae.pipeline.pixels import training_sizes
 from gorae.pipeline.pseudo_rows import with_pseudo_rows
 from gorae.pipeline.start import start_member
-from gorae.training.checkpoint import Checkpoint
 from gorae.training.fit import FoldResult, fit_fold
 from gorae.training.optim import rate_warnings
 from gorae.training.plan import Control
@@ -154,9 +154,12 @@ def _train_member(
     for note in result.notes:
         job.on_event(Event("warning", "train", f"{member.name}: {note}"))
     used = result.checkpoints[: job.recipe.predict.use_checkpoints]
-    _predict(job, member, network, used, train, valid)
-    sample = _fit_sample(train, int(valid.sum()))
-    train_score = _train_score(job, member, network, used[0], sample)
+    weights = [checkpoint_weights(member, checkpoint) for checkpoint in used]
+    measured, weights = _measured(job, network, weights, train)
+    _predict(job, member, network, weights, train, valid)
+    least, most = FIT_SAMPLE
+    sample = _spread(train, min(most, max(least, int(valid.sum()))))
+    train_score = _train_score(job, network, weights[0], sample)
     if job.group.is_first:
         finish_member(
             job,
@@ -171,6 +174,7 @@ def _train_member(
                 "form": asdict(used[0].form),
                 "train_score": train_score,
                 "num_sampled": len(sample),
+                **measured,
             },
         )
     job.group.wait()
@@ -200,26 +204,36 @@ def _require_sizes(model: ImageModel, sizes: Sequence[int]) -> None:
             ) from error
 
 
-def _fit_sample(train: Mask, num_valid: int) -> NDArray[np.int64]:
+def _measured(
+    job: Job, network: LoadedModel, weights: list[NamedWeights], train: Mask
+) -> tuple[dict[str, Any], list[NamedWeights]]:
+    """What predicting needs to know of checkpoints, for their record; and them with it."""
+    if job.recipe.predict.precision != "int8":
+        return {}, weights
+    shown = job.train.iloc[_spread(train, NUM_PICTURES)]
+    found = measure_int8(job, network, weights, shown)
+    known = [replace(each, ranges=found["ranges"][each.name]) for each in weights]
+    return {"int8": found}, known
+
+
+def _spread(train: Mask, wanted: int) -> NDArray[np.int64]:
     """Places of some of the images that were learned from, evenly over the table."""
     known = np.flatnonzero(train)
-    least, most = FIT_SAMPLE
-    wanted = min(len(known), most, max(least, num_valid))
-    return known[np.linspace(0, len(known) - 1, wanted).round().astype(np.int64)]
+    places = np.linspace(0, len(known) - 1, min(len(known), wanted))
+    return known[places.round().astype(np.int64)]
 
 
 def _train_score(
     job: Job,
-    member: Member,
     network: LoadedModel,
-    checkpoint: Checkpoint,
+    weights: NamedWeights,
     sample: NDArray[np.int64],
 ) -> float | None:
     """The score on a part of the images that were learned from, seen as in evaluation."""
     [(_, values)] = _predicted(
         job,
         network,
-        [checkpoint_weights(member, checkpoint)],
+        [weights],
         job.train.iloc[sample],
         views=(IDENTITY,),
         # Too few pictures to pay for compiling.
@@ -252,7 +266,7 @@ def _predict(
     job: Job,
     member: Member,
     network: LoadedModel,
-    checkpoints: Sequence[Checkpoint],
+    weights: Sequence[NamedWeights],
     train: Mask,
     valid: Mask,
 ) -> None:
@@ -261,7 +275,6 @@ def _predict(
     columns = ["image_id", "sha256", *([] if job.metadata is None else ["known"])]
     shown = pd.concat([held_out[columns], job.test[columns]])
     ids = shown["image_id"].tolist()
-    weights = [checkpoint_weights(member, checkpoint) for checkpoint in checkpoints]
     forms = {each.name: each.form for each in weights}
     has_gallery = individuals is not None and individuals.needs_gallery
     if individuals is not None:

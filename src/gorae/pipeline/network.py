@@ -12,6 +12,7 @@ from gorae.errors import ConfigError
 from gorae.files import content_key, sha256_file
 from gorae.inference import Execution, NamedWeights
 from gorae.models import LoadedModel, load_model, write_weights
+from gorae.models.int8 import Ranges, traced
 from gorae.models.network import ImageModel
 from gorae.models.plan import is_user_class
 from gorae.pipeline.calibration import (
@@ -145,13 +146,32 @@ def execution_of(
     )
 
 
-def checkpoint_weights(member: Member, checkpoint: Checkpoint) -> NamedWeights:
-    """A checkpoint of a member, to predict with."""
+def require_fitting_precision(recipe: Recipe, loaded: LoadedModel) -> None:
+    """Refuse to predict in bytes what cannot.
+
+    Raises:
+        ConfigError: The device, the processor or the network cannot.
+    """
+    if recipe.predict.precision != "int8":
+        return
+    device = devices(recipe.train.devices)[0]
+    if device != "cpu":
+        raise ConfigError(
+            f'predict.precision = "int8" is for a CPU, and this run would compute on {device}. '
+            'Leave it out, or set train.devices = "cpu".'
+        )
+    traced(loaded.model, input_size=loaded.spec.input_size)
+
+
+def checkpoint_weights(
+    member: Member, checkpoint: Checkpoint, ranges: Ranges | None = None
+) -> NamedWeights:
+    """A checkpoint of a member, to predict with; in bytes, where its ranges are given."""
 
     def load(model: ImageModel) -> None:
         load_first_good(member.checkpoints, [checkpoint], model)
 
-    return NamedWeights(checkpoint.name, checkpoint.form, load)
+    return NamedWeights(checkpoint.name, checkpoint.form, load, ranges)
 
 
 def keep_backbone(

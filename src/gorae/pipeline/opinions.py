@@ -79,12 +79,13 @@ def _finetuned(
 ) -> Says:
     wanted: list[tuple[str, NamedWeights]] = []
     for member in loaded.run.members():
-        used = member.read_record()["used_checkpoints"]
+        record = member.read_record()
+        used, ranges = record["used_checkpoints"], record.get("int8", {}).get("ranges", {})
         known, notes = read_checkpoints(member.checkpoints)
         if notes:
             raise DataError(f"{member.path} is damaged:\n{list_problems(notes)}")
         wanted += [
-            (member.name, checkpoint_weights(member, checkpoint))
+            (member.name, checkpoint_weights(member, checkpoint, ranges.get(checkpoint.name)))
             for checkpoint in known
             if checkpoint.name in used
         ]

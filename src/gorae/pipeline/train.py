@@ -42,6 +42,7 @@ from gorae.pipeline.network import (
     arithmetic_of,
     choose_arithmetic,
     load_network,
+    require_fitting_precision,
     weights_key,
 )
 from gorae.pipeline.part_target import as_target, learned_key
@@ -128,8 +129,9 @@ def train(
     on_event(Event("stage", "network", f"loading {recipe.model.name}"))
     loaded = load_network(context, recipe)
     if recipe.model.use == "finetune":
-        # Refuses transforms that cannot be used before a picture is decoded.
+        # Refuses what cannot be used before a picture is decoded.
         first_change(recipe, loaded.spec)
+        require_fitting_precision(recipe, loaded)
     for note in loaded.notes:
         on_event(Event("message", "network", note))
     shown = with_labelled_pictures(context, recipe)

@@ -264,6 +264,7 @@ TEXTS: dict[str, Text] = {
     "computed.channels_first": Text("channels first", "채널 먼저"),
     "computed.compile": Text("Compiled for training", "학습 컴파일"),
     "computed.predict_compile": Text("Compiled for prediction", "예측 컴파일"),
+    "computed.predict_precision": Text("Convolutions in prediction", "예측할 때의 합성곱"),
     "computed.threads": Text("Threads", "스레드"),
     "computed.workers": Text("Processes that prepare batches", "배치 준비 프로세스"),
     "computed.origin": Text("Chosen", "선택 근거"),

@@ -105,6 +105,7 @@ def _computed(page: ReportPage) -> tuple[tuple[Text, Text], ...]:
         "layout": TEXTS[f"computed.channels_{'last' if chosen['channels_last'] else 'first'}"],
         "compile": TEXTS["yes" if chosen["compile"] else "no"],
         "predict_compile": TEXTS["yes" if chosen["predict_compile"] else "no"],
+        **({"predict_precision": "int8"} if "predict_precision" in chosen else {}),
         "threads": chosen["threads"],
         "workers": chosen["workers"],
         "origin": chosen["origin"],

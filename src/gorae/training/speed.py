@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,15 @@ and ends when the device has."""
 Forward = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, S, S) to outputs (B, O)."""
 
-Run = Callable[[Callable[[], Tensor]], Tensor]
-"""Calls a function, maybe in another thread, and gives its result."""
+Made = TypeVar("Made")
+
+
+class Run(Protocol):
+    """Calls a function, maybe in another thread, and gives its result."""
+
+    def __call__(self, work: Callable[[], Made], /) -> Made:
+        """What ``work`` returns."""
+
 
 # A shorter timing says more about the clock than about the network.
 LEAST_TIMED_S = 0.02
@@ -92,7 +100,7 @@ def ready_to_predict(
     """
     passes: dict[Setting, Forward] = {}
 
-    def run(work: Callable[[], Tensor]) -> Tensor:
+    def run(work: Callable[[], Made]) -> Made:
         return pool.submit(work).result()
 
     def ready(setting: Setting) -> Callable[[Tensor], None]:
