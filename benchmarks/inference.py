@@ -40,15 +40,13 @@ from gorae.inference import (
     predict_checkpoints,
 )
 from gorae.models import ImageModel, build_model
+from gorae.pipeline.int8 import NUM_MEASURED
 from gorae.stores.prepared import ensure_prepared
 from gorae.training.evaluate import Arithmetic
 from gorae.training.outputs import OutputForm
 
 SPEC = PixelSpec((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "bilinear", 0.875)
 VIEWS = ("identity", "hflip")
-
-# As many as a training takes of its own pictures (gorae.pipeline.int8).
-NUM_MEASURED = 32
 
 
 class Photographs(Dataset[Tensor]):

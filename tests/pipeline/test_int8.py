@@ -49,7 +49,7 @@ def test_held_out_and_new_pictures_are_predicted_in_bytes(
     floats = train_small(folder, *NETWORK[:2], *TWO[:2])
     said = [event.text for event in events if event.text.startswith("int8: ")]
     assert len(said) == len(run.members()) == 2
-    # Half of 40 pictures train each fold.
+    # Half of 40 pictures are held out of each fold.
     assert "int8: values of 20 pictures change by 0.0" in said[0]
     choices = run.read_settings()["choices"]["arithmetic"]
     assert (choices["predict_precision"], choices["predict_compile"]) == ("int8", False)

@@ -307,3 +307,21 @@ def test_the_same_settings_learn_the_same(folder: Path) -> None:
     runs = folder / ".gorae" / "runs"
     rmtree(runs)
     assert learned(folder, "seed=7") == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('loss.class_weight_as_max=["고래"]', "loss.class_weight_power=1"),
+        ('augment.rare_classes=["고래"]', "augment.half_cutmix=0.5"),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused_before_a_run_is_made(
+    change: tuple[str, str], folder: Path
+) -> None:
+    runs = folder / ".gorae" / "runs"
+    before = len(list(runs.glob("*")))
+    name = change[0].partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^{name} names 고래; the classes are: 상자, 원\.$"):
+        learned(folder, *change)
+    assert len(list(runs.glob("*"))) == before

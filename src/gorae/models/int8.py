@@ -179,8 +179,8 @@ def traced(model: ImageModel, *, input_size: int) -> ImageModel:
     has_kernels = hasattr(torch.ops.onednn, "qconv2d_pointwise")
     if not has_kernels or not torch.cpu._is_vnni_supported():
         raise ConfigError(
-            'predict.precision = "int8" needs a processor that multiplies bytes: x86 with VNNI.'
-            " This one does not. Leave it out."
+            'predict.precision = "int8" needs a processor that multiplies bytes (x86, VNNI). '
+            "This one does not: use a machine that does, or train without."
         )
     folded = fold_batch_norms(model, input_size=input_size)
     network = copy.deepcopy(model) if folded is model else folded

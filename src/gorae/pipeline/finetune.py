@@ -21,7 +21,7 @@ from gorae.metrics import evaluate
 from gorae.models import LoadedModel
 from gorae.models.network import ImageModel, enable_gradient_checkpointing
 from gorae.pipeline.curves import open_curves
-from gorae.pipeline.int8 import NUM_PICTURES, measure_int8
+from gorae.pipeline.int8 import NUM_COMPARED, NUM_MEASURED, measure_int8
 from gorae.pipeline.job import Job, finish_member, keep_predictions
 from gorae.pipeline.judging import judged
 from gorae.pipeline.learning import augment_warnings, fit_plan, fold_data
@@ -155,7 +155,7 @@ def _train_member(
         job.on_event(Event("warning", "train", f"{member.name}: {note}"))
     used = result.checkpoints[: job.recipe.predict.use_checkpoints]
     weights = [checkpoint_weights(member, checkpoint) for checkpoint in used]
-    measured, weights = _measured(job, network, weights, train)
+    measured, weights = _measured(job, network, weights, train, valid)
     _predict(job, member, network, weights, train, valid)
     least, most = FIT_SAMPLE
     sample = _spread(train, min(most, max(least, int(valid.sum()))))
@@ -205,22 +205,27 @@ def _require_sizes(model: ImageModel, sizes: Sequence[int]) -> None:
 
 
 def _measured(
-    job: Job, network: LoadedModel, weights: list[NamedWeights], train: Mask
+    job: Job, network: LoadedModel, weights: list[NamedWeights], train: Mask, valid: Mask
 ) -> tuple[dict[str, Any], list[NamedWeights]]:
     """What predicting needs to know of checkpoints, for their record; and them with it."""
     if job.recipe.predict.precision != "int8":
         return {}, weights
-    shown = job.train.iloc[_spread(train, NUM_PICTURES)]
-    found = measure_int8(job, network, weights, shown)
+    found = measure_int8(
+        job,
+        network,
+        weights,
+        learned=job.train.iloc[_spread(train, NUM_MEASURED)],
+        others=job.train.iloc[_spread(valid if valid.any() else train, NUM_COMPARED)],
+    )
     known = [replace(each, ranges=found["ranges"][each.name]) for each in weights]
     return {"int8": found}, known
 
 
-def _spread(train: Mask, wanted: int) -> NDArray[np.int64]:
-    """Places of some of the images that were learned from, evenly over the table."""
-    known = np.flatnonzero(train)
-    places = np.linspace(0, len(known) - 1, min(len(known), wanted))
-    return known[places.round().astype(np.int64)]
+def _spread(part: Mask, wanted: int) -> NDArray[np.int64]:
+    """Places of some of the images of a part, evenly over the table."""
+    all_of_it = np.flatnonzero(part)
+    places = np.linspace(0, len(all_of_it) - 1, min(len(all_of_it), wanted))
+    return all_of_it[places.round().astype(np.int64)]
 
 
 def _train_score(

@@ -15,10 +15,13 @@ from gorae.inference import NamedWeights, Pictures, measure_ranges, predict_chec
 from gorae.models import LoadedModel
 from gorae.pipeline.job import Job
 
-# Pictures of training that ranges are measured on: more hardly widen them.
-NUM_PICTURES = 32
+# Pictures that ranges are measured on.
+NUM_MEASURED = 32
 
-# With fewer equal answers of those pictures, which a network knows best, bytes are too coarse.
+# Pictures on which answers in bytes are compared with those in floats.
+NUM_COMPARED = 64
+
+# With fewer equal answers, bytes are coarse for a network.
 LEAST_EQUAL = 0.97
 
 
@@ -26,7 +29,9 @@ def measure_int8(
     job: Job,
     network: LoadedModel,
     weights: Sequence[NamedWeights],
-    shown: pd.DataFrame,
+    *,
+    learned: pd.DataFrame,
+    others: pd.DataFrame,
 ) -> dict[str, Any]:
     """What predicting in bytes needs to know of checkpoints, for the record of their member.
 
@@ -34,24 +39,20 @@ def measure_int8(
         job: The run.
         network: Its network, whose weights are replaced.
         weights: The checkpoints that predict, best first.
-        shown: Rows of ``job.train`` that were learned from.
+        learned: Rows of ``job.train`` to measure ranges on.
+        others: Rows to compare answers on: held-out ones, where there are any.
 
     Returns:
-        ``ranges`` of each checkpoint, and how the best one's answers to the same pictures
+        ``ranges`` of each checkpoint, and how the best one's answers to the other pictures
         differ from those in floats: ``num_pictures``, ``largest_change`` of a value, and
         ``same_answer``, the share of equal ones (absent for numbers).
     """
-    pictures = Pictures(
-        job.pixels,
-        shown["sha256"].tolist(),
-        job.spec,
-        shown["image_id"].tolist(),
-        job.known(shown),
-    )
     ranges: dict[str, Any] = {}
     for each in weights:
         each.load(network.model)
-        ranges[each.name] = measure_ranges(network.model, pictures, execution=job.execution)
+        ranges[each.name] = measure_ranges(
+            network.model, _pictures(job, learned), execution=job.execution
+        )
     # Several processes may be on processors that round otherwise: the first one's count.
     ranges = json.loads(job.group.texts([json.dumps(ranges)])[0])
     best = weights[0]
@@ -61,13 +62,13 @@ def measure_int8(
             replace(best, name="floats"),
             replace(best, name="bytes", ranges=ranges[best.name]),
         ],
-        pictures,
+        _pictures(job, others),
         execution=replace(job.execution, compile=False),
     )
     values = {name: by_view[IDENTITY] for name, by_view in found}
     change = float(np.abs(values["bytes"] - values["floats"]).max())
-    record = {"ranges": ranges, "num_pictures": len(shown), "largest_change": change}
-    text = f"int8: values of {len(shown)} pictures change by {change:.3f} at most"
+    record = {"ranges": ranges, "num_pictures": len(others), "largest_change": change}
+    text = f"int8: values of {len(others)} pictures change by {change:.3f} at most"
     if job.kind != "value":
         answers = {name: _answers(each, job.kind) for name, each in values.items()}
         same = float((answers["bytes"] == answers["floats"]).all(axis=1).mean())
@@ -85,6 +86,16 @@ def measure_int8(
             return record
     job.on_event(Event("message", "train", text))
     return record
+
+
+def _pictures(job: Job, shown: pd.DataFrame) -> Pictures:
+    return Pictures(
+        job.pixels,
+        shown["sha256"].tolist(),
+        job.spec,
+        shown["image_id"].tolist(),
+        job.known(shown),
+    )
 
 
 def _answers(values: NDArray[np.float32], kind: str) -> NDArray[np.int64]:

@@ -1,8 +1,9 @@
 """From a recipe and a fold to what ``training`` takes: its data and its numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from gorae.files import sha256_file
 from gorae.metrics import evaluate
 from gorae.models import LoadedModel
 from gorae.pipeline.composed import part_weights, parts_in_use
+from gorae.pipeline.context import Context
 from gorae.pipeline.finer_target import finer_target, learned_names
 from gorae.pipeline.job import Job
 from gorae.pipeline.part_target import learned_truth
@@ -154,9 +156,7 @@ def loss_plan(job: Job) -> LossPlan:
     model = job.recipe.model
     return LossPlan(
         **settings,
-        class_weight_as_max=_class_places(
-            job, job.recipe.loss.class_weight_as_max, setting="loss.class_weight_as_max"
-        ),
+        class_weight_as_max=class_places(job.context, job.recipe, "loss.class_weight_as_max"),
         scale=model.scale if model.head == "cosine" else None,
         part_weights=part_weights(job.context, job.recipe),
     )
@@ -348,7 +348,7 @@ def _drawing_weights(job: Job, truth: NDArray[Any]) -> NDArray[np.float64]:
 def _partners(job: Job, truth: NDArray[Any]) -> NDArray[np.int64]:
     """Positions of the images of the rare classes in the train part."""
     wanted = job.recipe.augment.rare_classes
-    places = _class_places(job, wanted, setting="augment.rare_classes")
+    places = class_places(job.context, job.recipe, "augment.rare_classes")
     is_rare = np.isin(truth, places) if truth.ndim == 1 else truth[:, list(places)].any(axis=1)
     if not is_rare.any():
         raise DataError(
@@ -358,13 +358,22 @@ def _partners(job: Job, truth: NDArray[Any]) -> NDArray[np.int64]:
     return np.flatnonzero(is_rare)
 
 
-def _class_places(job: Job, names: Sequence[str], *, setting: str) -> tuple[int, ...]:
-    """Places of the classes that a setting names, among those that are learned."""
+# Settings that name classes.
+CLASS_SETTINGS = ("loss.class_weight_as_max", "augment.rare_classes")
+
+
+def class_places(context: Context, recipe: Recipe, setting: str) -> tuple[int, ...]:
+    """Places of the classes that one of ``CLASS_SETTINGS`` names, among those learned.
+
+    Raises:
+        ConfigError: It names others; those there are listed.
+    """
+    names: tuple[str, ...] = attrgetter(setting)(recipe)
     if not names:
         return ()
-    columns = list(learned_names(job.context, job.recipe))
+    columns = list(learned_names(context, recipe))
     unknown = [name for name in names if name not in columns]
-    if unknown or job.context.competition.task == "regression":
+    if unknown or context.competition.task == "regression":
         raise ConfigError(
             f"{setting} names {', '.join(unknown) or 'classes of a regression'}; "
             f"the classes are: {', '.join(columns)}."

@@ -36,7 +36,7 @@ from gorae.pipeline.frozen import train_frozen
 from gorae.pipeline.individuals import require_individuals
 from gorae.pipeline.job import open_job
 from gorae.pipeline.launch import require_processes
-from gorae.pipeline.learning import first_change
+from gorae.pipeline.learning import CLASS_SETTINGS, class_places, first_change
 from gorae.pipeline.metadata import metadata_code, metadata_key
 from gorae.pipeline.network import (
     arithmetic_of,
@@ -119,7 +119,7 @@ def train(
     # By name: a newer one may be finished while this one trains.
     recipe = with_named_encoder(context.workspace, recipe)
     recipe = with_named_start(context.workspace, with_named_labels(context.workspace, recipe))
-    _require_fitting_loss(context, recipe)
+    _require_fitting_settings(context, recipe)
     learned = learned_key(context, recipe)
     # Refuses a metric that cannot be used before a picture is decoded.
     require_individuals(context, recipe, competition_metric(context))
@@ -190,9 +190,11 @@ def train(
     return TrainResult(run, len(run.members()))
 
 
-def _require_fitting_loss(context: Context, recipe: Recipe) -> None:
+def _require_fitting_settings(context: Context, recipe: Recipe) -> None:
     if recipe.model.use == "finetune":
         part_weights(context, recipe)
+        for setting in CLASS_SETTINGS:
+            class_places(context, recipe, setting)
         problems = loss_problems(recipe, context.competition.task)
         if problems:
             raise ConfigError(f"{len(problems)} setting(s):\n{list_problems(problems)}")
