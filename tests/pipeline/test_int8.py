@@ -111,7 +111,7 @@ def test_a_gpu_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("predict.compile=true", "kernels of its own, which predict.compile does not change"),
+        ("predict.compile=true", "leaves predict.compile nothing: choose one"),
         (
             "model.use=frozen",
             'predict.precision has no effect here: it belongs to .*"finetune"',

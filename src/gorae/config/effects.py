@@ -59,8 +59,7 @@ def dead_settings(recipe: Recipe, given: Iterable[str]) -> list[str]:
 def conflicts(recipe: Recipe) -> list[str]:
     """One line for each pair of settings that cannot both be had."""
     train = recipe.train
-    lines: list[str] = individual_conflicts(recipe)
-    lines += _part_conflicts(recipe)
+    lines = [*individual_conflicts(recipe), *_part_conflicts(recipe)]
     lines += [*metadata_conflicts(recipe), *finer_conflicts(recipe)]
     lines += [*pseudo_conflicts(recipe), *box_mix_conflicts(recipe)]
     if recipe.model.use != "finetune":
@@ -71,10 +70,7 @@ def conflicts(recipe: Recipe) -> list[str]:
             f"{train.epochs}: something must be learned before it is averaged"
         )
     if recipe.predict.precision == "int8" and recipe.predict.compile:
-        lines.append(
-            'predict.precision = "int8" has kernels of its own, which predict.compile does not '
-            "change: choose one"
-        )
+        lines.append('predict.precision = "int8" leaves predict.compile nothing: choose one')
     if train.swa_epochs and train.ema:
         lines.append("train.ema and train.swa_epochs both average the weights: choose one")
     if train.patience and (train.swa_epochs or train.fixres_epochs):

@@ -190,7 +190,7 @@ def traced(model: ImageModel, *, input_size: int) -> ImageModel:
         graph = fx.GraphModule(network.backbone, _Tracer().trace(network.backbone))
     # What the code of a network does with a symbol in place of a picture is its own affair.
     except (fx.proxy.TraceError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{_NEEDED} {kind} cannot be followed through: {error}") from error
+        raise _misfit(f"{kind} cannot be followed through: {error}.") from error
     _drop_idle(graph)
     network.backbone = graph
     shapes: dict[str, tuple[int, ...]] = {}
@@ -202,16 +202,18 @@ def traced(model: ImageModel, *, input_size: int) -> ImageModel:
     convolutions = sum(isinstance(layer, nn.Conv2d) for layer in layers)
     fitting = sum(each.rectifies for each in _find_fused(graph).values())
     if not fitting or 2 * fitting < convolutions:
-        raise ConfigError(f"{_NEEDED} {fitting} of {convolutions} in {kind} are such.")
+        raise _misfit(f"{fitting} of {convolutions} in {kind} are such.")
     return network
 
 
 _SHAPES = "gorae_shapes"
 
-_NEEDED = (
-    'predict.precision = "int8" needs a network of convolutions of many channels with ReLUs '
-    "after them, as resnet50 is. Leave it out for this one."
-)
+
+def _misfit(why: str) -> ConfigError:
+    return ConfigError(
+        'predict.precision = "int8" needs a network of convolutions of many channels with '
+        f"ReLUs after them, as resnet50 is. {why} Leave it out for this one."
+    )
 
 
 class _Tracer(fx.Tracer):
