@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gorae.errors import ConfigError
+from gorae.errors import ConfigError, DataError
 from gorae.models import build_model
 from gorae.models.int8 import (
     Grid,
@@ -270,6 +270,14 @@ def test_ranges_of_another_network_are_refused() -> None:
         ConfigError, match=r"lack \d+ maps, layer1_1_.* first: .* Train it again"
     ):
         to_int8(large, observe_ranges(small, [IMAGES]), batch_size=2)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_values_that_are_not_finite_have_no_range(bad: float) -> None:
+    network = traced(_built("resnet10t"), input_size=64)
+    network.get_parameter("backbone.layer1.0.conv1.weight").data[0, 0, 0, 0] = bad
+    with pytest.raises(DataError, match=r"no finite numbers at layer1_0_act1\. The weights"):
+        observe_ranges(network, [IMAGES])
 
 
 def test_ranges_cover_all_batches() -> None:

@@ -10,6 +10,7 @@ import torch
 from gorae.config import resolve_recipe
 from gorae.errors import ConfigError
 from gorae.events import Event
+from gorae.files import sha256_file
 from gorae.pipeline import int8
 from gorae.pipeline.ensemble import ensemble
 from gorae.pipeline.init import init
@@ -78,6 +79,22 @@ def test_held_out_and_new_pictures_are_predicted_in_bytes(
     np.testing.assert_allclose(asked.values, np.mean(rows, axis=0), rtol=1e-6)
     order = [everything.ids.index(name) for name in ids]
     np.testing.assert_array_equal(everything.values[order], asked.values)
+
+
+@needs_vnni
+def test_what_is_measured_again_is_the_same(folder: Path) -> None:
+    run = train_small(folder, *NETWORK)
+    member = run.members()[0]
+    record = member.read_record()
+    files = sorted(member.path.glob("predictions/*"))
+    before = [sha256_file(path) for path in files]
+    # As after a stop between the last step of training and the record.
+    member.record.unlink()
+    for path in files:
+        path.unlink()
+    train_small(folder, *NETWORK)
+    assert member.read_record()["int8"] == record["int8"]
+    assert [sha256_file(path) for path in files] == before
 
 
 @needs_vnni

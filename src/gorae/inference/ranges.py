@@ -24,6 +24,7 @@ def measure_ranges(model: ImageModel, pictures: Pictures, *, execution: Executio
 
     Raises:
         ConfigError: The network, or the machine, cannot compute with bytes.
+        DataError: Its values are not finite.
     """
     arithmetic = execution.arithmetic
     assert arithmetic.device == "cpu"

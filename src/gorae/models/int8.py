@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from gorae.errors import ConfigError
+from gorae.errors import ConfigError, DataError
 from gorae.models.fold import fold_batch_norms
 from gorae.models.network import ImageModel
 
@@ -94,7 +94,7 @@ class Int8Conv(nn.Module):
         """
         super().__init__()
         weight = convolution.weight.detach().float()
-        # 127 steps to each side: a byte has 128 below zero, but the same for both is exact.
+        # 127 steps to each side of zero, so that zero is one of them.
         scale = weight.abs().amax(dim=(1, 2, 3)).clamp_min(1e-12) / (STEPS // 2)
         rounded = (weight / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
         self.given, self.made, self.onto = given, made or Grid(1.0, 0), onto
@@ -245,6 +245,9 @@ def observe_ranges(network: ImageModel, batches: Iterable[Tensor]) -> Ranges:
     Args:
         network: Of ``traced``.
         batches: Normalised images (B, 3, H, W).
+
+    Raises:
+        DataError: A map has values that are not finite.
     """
     graph = _graph(network)
     wanted = _maps_of_bytes(_find_fused(graph))
@@ -255,6 +258,12 @@ def observe_ranges(network: ImageModel, batches: Iterable[Tensor]) -> Ranges:
             # One after the other in memory: 20 times as fast.
             values = value.permute(0, 2, 3, 1) if value.ndim == 4 else value
             least, largest = values.reshape(-1).aminmax()
+            if not torch.isfinite(least + largest):
+                raise DataError(
+                    f"The network has no finite numbers at {node.name}. The weights are "
+                    "damaged, or the training that made them diverged: lower train.lr, or set "
+                    'train.precision = "fp32".'
+                )
             low, high = ranges.get(node.name, (0.0, 0.0))
             ranges[node.name] = min(low, least.item()), max(high, largest.item())
 
