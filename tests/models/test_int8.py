@@ -11,16 +11,8 @@ from torch.nn import functional as F
 
 from gorae.errors import ConfigError, DataError
 from gorae.models import build_model
-from gorae.models.int8 import (
-    Grid,
-    Int8Conv,
-    grid_over,
-    observe_ranges,
-    to_bytes,
-    to_floats,
-    to_int8,
-    traced,
-)
+from gorae.models.int8 import observe_ranges, to_int8, traced
+from gorae.models.int8_conv import Grid, Int8Conv, grid_over, to_bytes, to_floats
 from gorae.models.network import ImageModel
 
 pytestmark = pytest.mark.skipif(
@@ -185,6 +177,7 @@ class _Own(nn.Module):
         self.third = nn.Conv2d(16, 16, 1)
         self.same = Conv2dSame(16, 16, 3, stride=2)
         self.drop = nn.Dropout(0.5)
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = F.relu(self.first(images))
@@ -207,6 +200,16 @@ class _Own(nn.Module):
             maps = F.relu(self.same(self.second(maps)))
         elif self.how == "dropout":
             maps = self.drop(F.relu(self.drop(self.second(maps))))
+        elif self.how.startswith("in place"):
+            # What is added is what the first ReLU left, wherever it is asked for.
+            maps = self.third(maps)
+            if self.how == "in place, layer":
+                self.relu(maps)
+            elif self.how == "in place, function":
+                F.relu(maps, inplace=True)
+            else:
+                maps.relu_()
+            maps = F.relu(self.second(maps) + maps)
         elif self.how == "twice the same":
             maps = F.relu(self.second(maps))
             maps = maps + maps
@@ -223,6 +226,9 @@ class _Own(nn.Module):
         "own padding",
         "dropout",
         "twice the same",
+        "in place, layer",
+        "in place, function",
+        "in place, method",
     ],
 )
 def test_maps_may_be_used_in_any_way(how: str) -> None:

@@ -1,19 +1,19 @@
 """A copy of a network for prediction whose convolutions multiply bytes instead of floats.
 
 A processor with AVX-512 VNNI multiplies twice as many of them at a time as bfloat16 numbers,
-and maps between convolutions take half the memory. Weights are rounded to 255 steps per output
-channel, maps to 256 steps between the least and the largest value that was seen there on
-pictures of training (post-training static quantisation). Their sums are exact.
+and maps between convolutions take half the memory. Maps are rounded to 256 steps between the
+least and the largest value that was seen there on pictures of training (post-training static
+quantisation).
 
 Source: Jacob et al., 2018, "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference"; the arithmetic is oneDNN's.
+integer-arithmetic-only inference".
 """
 
 import copy
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -21,12 +21,11 @@ from torch.nn import functional as F
 
 from gorae.errors import ConfigError, DataError
 from gorae.models.fold import fold_batch_norms
+from gorae.models.int8_conv import Int8Conv, grid_over, to_bytes, to_floats
 from gorae.models.network import ImageModel
 
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the largest value of each map of a network, by the map's name in its graph."""
-
-STEPS = 255
 
 # Channels that a convolution sums at least. Where it sums few, the errors of their weights do
 # not cancel out: in the first layer, of 3, and in depthwise ones, of 1 (docs/log.md).
@@ -36,114 +35,6 @@ LEAST_SUMMED = 8
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout2d)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 _RECTIFIERS = (F.relu, torch.relu)
-
-
-class Grid(NamedTuple):
-    """The numbers ``(byte - zero) * scale`` that bytes stand for."""
-
-    scale: float
-    zero: int
-
-
-def grid_over(low: float, high: float) -> Grid:
-    """Numbers from ``low`` to ``high`` in equal steps, with zero among them."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = max(high - low, 1e-12) / STEPS
-    return Grid(scale, round(-low / scale))
-
-
-def to_bytes(values: Tensor, scale: float, zero: int) -> Tensor:
-    """The nearest number of a grid for each value, uint8; those outside go to the ends."""
-    # Channels last is how convolutions of bytes want them, and sums must have them.
-    if values.ndim == 4:
-        values = values.contiguous(memory_format=torch.channels_last)
-    # Float32, whatever came: bfloat16 cannot tell steps apart far from zero.
-    steps = values.float().mul(1 / scale).round_().add_(zero)
-    return steps.clamp_(0, STEPS).to(torch.uint8)
-
-
-def to_floats(values: Tensor, scale: float, zero: int, dtype: torch.dtype) -> Tensor:
-    """What bytes stand for on a grid."""
-    return values.float().sub_(zero).mul_(scale).to(dtype)
-
-
-class Int8Conv(nn.Module):
-    """A convolution of bytes, with what comes after it: a sum with another map, and a ReLU."""
-
-    def __init__(
-        self,
-        convolution: nn.Conv2d,
-        *,
-        given: Grid,
-        made: Grid | None,
-        onto: Grid | None,
-        rectifies: bool,
-        dtype: torch.dtype,
-        shape: tuple[int, ...],
-    ) -> None:
-        """Round and lay out the weights.
-
-        Args:
-            convolution: The convolution, with its weights as floats.
-            given: Of its input.
-            made: Of its output; None for an output of floats.
-            onto: Of the map that the output is added to.
-            rectifies: Set what is below zero to zero in the end.
-            dtype: Of an output of floats.
-            shape: Of its input (B, C, H, W), which decides about the best layout.
-        """
-        super().__init__()
-        weight = convolution.weight.detach().float()
-        # 127 steps to each side of zero, so that zero is one of them.
-        scale = weight.abs().amax(dim=(1, 2, 3)).clamp_min(1e-12) / (STEPS // 2)
-        rounded = (weight / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
-        self.given, self.made, self.onto = given, made or Grid(1.0, 0), onto
-        self.out_dtype = dtype if made is None else torch.uint8
-        self.then = "relu" if rectifies else "none"
-        padding = cast(tuple[int, int], convolution.padding)
-        self.steps = (
-            *(list(convolution.stride), list(padding), list(convolution.dilation)),
-            convolution.groups,
-        )
-        self.around = _own_padding(convolution, shape)
-        left, right, top, bottom = self.around
-        bias = convolution.bias
-        self.register_buffer("bias", None if bias is None else bias.detach().float())
-        self.register_buffer("scale", scale)
-        self.register_buffer("zeros", torch.zeros(len(scale), dtype=torch.int64))
-        padded = [*shape[:2], shape[2] + top + bottom, shape[3] + left + right]
-        packed = torch.ops.onednn.qconv_prepack(rounded, scale, *given, *self.steps, padded)
-        self.register_buffer("weight", packed)
-
-    def forward(self, images: Tensor, onto: Tensor | None = None) -> Tensor:
-        """The output of ``images`` (B, C, H, W) uint8; ``onto`` is used up."""
-        if any(self.around):
-            images = F.pad(images, self.around, value=self.given.zero)
-        given = (images, *self.given, self.weight, self.scale, self.zeros)
-        made = (self.bias, *self.steps, *self.made, self.out_dtype)
-        if onto is None:
-            return cast(
-                Tensor,
-                torch.ops.onednn.qconv2d_pointwise(*given, *made, self.then, [], ""),
-            )
-        assert self.onto is not None
-        return cast(
-            Tensor,
-            torch.ops.onednn.qconv2d_pointwise.binary(
-                *given, onto, *made, *self.onto, "sum", 1.0, self.then, [], ""
-            ),
-        )
-
-
-def _own_padding(convolution: nn.Conv2d, shape: tuple[int, ...]) -> list[int]:
-    """What a convolution puts left, right, above and below maps of a shape by itself."""
-    if type(convolution) is nn.Conv2d:
-        return [0, 0, 0, 0]
-    # TensorFlow's: as many places come out as strides go in, with the odd one at the end.
-    from timm.layers.padding import pad_same_arg
-
-    sides = list(shape[2:]), list(convolution.kernel_size)
-    return pad_same_arg(*sides, list(convolution.stride), list(convolution.dilation))
 
 
 @dataclass(frozen=True)
@@ -192,6 +83,7 @@ def traced(model: ImageModel, *, input_size: int) -> ImageModel:
     except (fx.proxy.TraceError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise _misfit(f"{kind} cannot be followed through: {error}.") from error
     _drop_idle(graph)
+    _follow_changes(graph)
     network.backbone = graph
     shapes: dict[str, tuple[int, ...]] = {}
     meter = _Meter(graph, lambda node, value: shapes.update({node.name: tuple(value.shape)}))
@@ -314,10 +206,31 @@ def _graph(network: ImageModel) -> fx.GraphModule:
 def _drop_idle(graph: fx.GraphModule) -> None:
     """Take out layers that do nothing in evaluation."""
     for node in graph.graph.nodes:
-        if isinstance(_layer(graph, node), _IDLE):
+        if node.args and isinstance(_layer(graph, node), _IDLE):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
     graph.recompile()
+
+
+def _follow_changes(graph: fx.GraphModule) -> None:
+    """Let what reads a map after it was changed in place read what it was changed to."""
+    place = {node: number for number, node in enumerate(graph.graph.nodes)}
+    for node in graph.graph.nodes:
+        given = node.args[0] if node.args else None
+        if isinstance(given, fx.Node) and _is_in_place(graph, node):
+            for user in list(given.users):
+                if place[user] > place[node]:
+                    user.replace_input_with(given, node)
+    graph.recompile()
+
+
+def _is_in_place(graph: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_function":
+        is_told = node.kwargs.get("inplace") or (node.target is F.relu and True in node.args)
+        return bool(is_told) or node.target is operator.iadd
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    return bool(getattr(_layer(graph, node), "inplace", False))
 
 
 def _layer(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
@@ -328,6 +241,7 @@ def _is_convolution(graph: fx.GraphModule, node: fx.Node) -> bool:
     layer = _layer(graph, node)
     return (
         isinstance(layer, nn.Conv2d)
+        and len(node.args) == 1
         and layer.in_channels >= LEAST_SUMMED * layer.groups
         and (type(layer) is nn.Conv2d or _is_of_timm(layer))
         and layer.padding_mode == "zeros"
