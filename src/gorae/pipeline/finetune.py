@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gorae.augment.names import IDENTITY
 from gorae.errors import ConfigError, DataError
 from gorae.events import Event
-from gorae.inference import Execution, NamedWeights, Pictures, predict_checkpoints
+from gorae.inference import Execution, NamedWeights, predict_checkpoints
 from gorae.metrics import evaluate
 from gorae.models import LoadedModel
 from gorae.models.network import ImageModel, enable_gradient_checkpointing
@@ -330,13 +330,7 @@ def _predicted(
     found = predict_checkpoints(
         network.model,
         checkpoints,
-        Pictures(
-            job.pixels,
-            part["sha256"].tolist(),
-            job.spec,
-            part["image_id"].tolist(),
-            job.known(part),
-        ),
+        job.pictures(part),
         views=views,
         embedded=embedded,
         execution=execution,

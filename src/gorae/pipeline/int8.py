@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gorae.augment.names import IDENTITY
 from gorae.events import Event
-from gorae.inference import NamedWeights, Pictures, measure_ranges, predict_checkpoints
+from gorae.inference import NamedWeights, measure_ranges, predict_checkpoints
 from gorae.models import LoadedModel
 from gorae.pipeline.job import Job
 
@@ -51,7 +51,7 @@ def measure_int8(
     for each in weights:
         each.load(network.model)
         ranges[each.name] = measure_ranges(
-            network.model, _pictures(job, learned), execution=job.execution
+            network.model, job.pictures(learned), execution=job.execution
         )
     # Several processes may be on processors that round otherwise: the first one's count.
     ranges = json.loads(job.group.texts([json.dumps(ranges)])[0])
@@ -62,7 +62,7 @@ def measure_int8(
             replace(best, name="floats"),
             replace(best, name="bytes", ranges=ranges[best.name]),
         ],
-        _pictures(job, others),
+        job.pictures(others),
         execution=replace(job.execution, compile=False),
     )
     values = {name: by_view[IDENTITY] for name, by_view in found}
@@ -86,16 +86,6 @@ def measure_int8(
             return record
     job.on_event(Event("message", "train", text))
     return record
-
-
-def _pictures(job: Job, shown: pd.DataFrame) -> Pictures:
-    return Pictures(
-        job.pixels,
-        shown["sha256"].tolist(),
-        job.spec,
-        shown["image_id"].tolist(),
-        job.known(shown),
-    )
 
 
 def _answers(values: NDArray[np.float32], kind: str) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from gorae.data.sources import Task
 from gorae.data.store import PixelStore
 from gorae.errors import DataError
 from gorae.events import Event, OnEvent, ignore_events
-from gorae.inference import Execution
+from gorae.inference import Execution, Pictures
 from gorae.metrics import Metric
 from gorae.models import LoadedModel
 from gorae.pipeline.box_mix import with_other_keys
@@ -84,6 +84,16 @@ class Job:
             return None
         rows: NDArray[np.float32] = self.metadata[images["known"].to_numpy(np.int64)]
         return rows
+
+    def pictures(self, images: pd.DataFrame) -> Pictures:
+        """Some images of ``train`` and ``test``, as a network is shown them."""
+        return Pictures(
+            self.pixels,
+            images["sha256"].tolist(),
+            self.spec,
+            images["image_id"].tolist(),
+            self.known(images),
+        )
 
     @property
     def image_ids(self) -> list[str]:
